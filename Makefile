@@ -1,0 +1,35 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: run test check setup notebooks clean
+
+run: $(READY)  ## the quickstart notebook on an embedded model; prints its closing table
+	@$(BIN)/latentseek notebook notebooks/00_quickstart.ipynb
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest -q -m ""
+
+check: $(READY)  ## the quick loop: style and fast tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q
+
+setup: $(READY)  ## only makes .venv and installs into it
+
+notebooks: $(READY)  ## executes all notebooks anew, in place
+	@for notebook in notebooks/*.ipynb; do $(BIN)/latentseek notebook $$notebook --in-place || exit 1; done
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; name another with: make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (a few minutes, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m ipykernel install --sys-prefix --name latentseek --display-name LatentSeek >/dev/null 2>&1
+	@touch $@
+
+clean:  ## removes everything that was made here
+	rm -rf $(VENV) out

@@ -1,0 +1,37 @@
+"""LatentSeek (arXiv 2505.13308): reasoning by test-time policy gradient on a frozen language model's last hidden states."""
+
+from .answers import extract_answer, is_correct
+from .policy import Completion, Policy, embedded_models
+from .problems import GENERATORS, Problem, embedded_benchmarks, load_benchmark
+from .prompts import render_prompt
+from .rewards import FormatReward, PerfectSparseReward, Score, SelfReward
+from .runs import RunConfig, load_runs, run
+from .seek import SeekResult, SeekStep, seek, seek_steps
+from .settings import SeekConfig
+from .tiny.worked import draw_problems
+
+GENERATORS["tiny-gsm"] = draw_problems
+
+__all__ = [
+    "Completion",
+    "FormatReward",
+    "PerfectSparseReward",
+    "Policy",
+    "Problem",
+    "RunConfig",
+    "Score",
+    "SeekConfig",
+    "SeekResult",
+    "SeekStep",
+    "SelfReward",
+    "embedded_benchmarks",
+    "embedded_models",
+    "extract_answer",
+    "is_correct",
+    "load_benchmark",
+    "load_runs",
+    "render_prompt",
+    "run",
+    "seek",
+    "seek_steps",
+]

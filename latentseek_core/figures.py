@@ -1,0 +1,82 @@
+"""Figures and coloured texts, in one style: readable in grey and by colour-blind eyes."""
+
+import html
+from difflib import SequenceMatcher
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+
+from .stats import interval
+
+PALETTE = "colorblind"
+
+
+def set_style() -> None:
+    """The kit's theme for all figures that follow."""
+    sns.set_theme(context="notebook", style="whitegrid", palette=PALETTE, rc={"figure.dpi": 110, "axes.spines.top": False})
+
+
+def save(figure: plt.Figure, data: pd.DataFrame, folder: Path, name: str) -> None:
+    """Writes a figure as PNG and SVG, and the numbers behind it as CSV."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind in ("png", "svg"):
+        figure.savefig(folder / f"{name}.{kind}", bbox_inches="tight", dpi=150)
+    data.to_csv(folder / f"{name}.csv", index=False)
+
+
+def accuracy_table(rows: pd.DataFrame, by: str = "method") -> pd.DataFrame:
+    """A row for each value of `by`, in order of appearance: n, accuracy with its 95 % interval, and mean tokens a problem.
+
+    Args:
+        rows: a row a problem, with `correct`, `n_iterations`, `answer_tokens`, `verifier_tokens`.
+    """
+    table = []
+    for name, group in rows.groupby(by, sort=False):
+        low, high = interval(group.correct)
+        means = group[["n_iterations", "answer_tokens", "verifier_tokens"]].mean()
+        table.append({by: name, "n": len(group), "accuracy": group.correct.mean(), "low": low, "high": high, **means})
+    return pd.DataFrame(table)
+
+
+def plot_accuracy(table: pd.DataFrame, by: str = "method") -> plt.Figure:
+    """Accuracy with its interval beside the tokens that it took, a row a method."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 0.6 * len(table) + 1.6), sharey=True, layout="constrained")
+    places, colours = range(len(table)), sns.color_palette(PALETTE, len(table))
+    errors = [100 * (table.accuracy - table.low), 100 * (table.high - table.accuracy)]
+    left.barh(places, 100 * table.accuracy, xerr=errors, color=colours, capsize=4, ecolor="black")
+    left.set(yticks=places, yticklabels=table[by], xlim=(0, 100), xlabel="problems solved (%), 95 % interval")
+    left.invert_yaxis()
+    right.barh(places, table.answer_tokens, color=colours, label="answers")
+    right.barh(
+        places, table.verifier_tokens, left=table.answer_tokens, color="white", edgecolor="black", hatch="///", label="verdicts"
+    )
+    right.set(xlabel="tokens decoded a problem (mean)")
+    right.legend(loc="lower right")
+    return figure
+
+
+def coloured_diff(before: str, after: str) -> str:
+    """HTML of a text in which words that went are struck through and words that came are underlined, each with a colour."""
+    old, new = before.split(), after.split()
+    parts = []
+    for kind, a, b, c, d in SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
+        if kind == "equal":
+            parts.append(html.escape(" ".join(old[a:b])))
+            continue
+        if gone := html.escape(" ".join(old[a:b])):
+            parts.append(f'<del style="background:#f6d5c3">{gone}</del>')
+        if came := html.escape(" ".join(new[c:d])):
+            parts.append(f'<ins style="background:#cfe3f2">{came}</ins>')
+    return f'<div style="line-height:1.7">{" ".join(parts)}</div>'
+
+
+def marked_tokens(tokens: list[str], changed: list[int], n_latents: int) -> str:
+    """HTML of an answer's tokens: the optimised ones framed, those that changed with a colour."""
+    spans = []
+    for t, token in enumerate(tokens):
+        frame = "border-bottom:2px solid #0173b2;" if t < n_latents else ""
+        colour = "background:#de8f05;" if t in changed else ""
+        spans.append(f'<span style="{frame}{colour}white-space:pre-wrap">{html.escape(token)}</span>')
+    return f'<div style="line-height:1.9">{"".join(spans)}</div>'

@@ -1,0 +1,56 @@
+"""Executes notebooks with papermill: parameter names checked first, the result as a page, the closing table on the terminal."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+KERNEL = "latentseek"
+
+
+def execute(path: Path, parameters: Mapping[str, Any], folder: Path | None) -> Path:
+    """Executes a notebook and returns the path of the executed one.
+
+    Args:
+        path: the notebook.
+        parameters: values for its `parameters` cell.
+        folder: where the executed notebook and its page go; None executes in place and writes no page.
+
+    Raises:
+        ValueError: no such notebook, or a parameter that it doesn't have.
+        RuntimeError: a cell failed.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    if not path.is_file():
+        raise ValueError(f"there is no notebook {path}")
+    known = papermill.inspect_notebook(str(path))
+    if unknown := set(parameters) - set(known):
+        raise ValueError(f"{path.name} has no parameter {sorted(unknown)[0]!r}; it has {', '.join(known) or 'none'}")
+    executed = folder / path.name if folder else path
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(str(path), str(executed), dict(parameters), kernel_name=KERNEL, cwd=str(path.parent))
+    except PapermillExecutionError as error:
+        raise RuntimeError(
+            f"{path.name} stopped in cell {error.exec_count}: {error.ename}: {error.evalue} (see {executed})"
+        ) from error
+    return executed
+
+
+def to_page(executed: Path) -> Path:
+    """Writes the executed notebook as an HTML page beside it."""
+    from nbconvert import HTMLExporter
+
+    page = executed.with_suffix(".html")
+    page.write_text(HTMLExporter().from_filename(str(executed))[0], encoding="utf-8")
+    return page
+
+
+def closing_text(executed: Path) -> str:
+    """The plain text that the notebook's cell tagged `closing` showed."""
+    import nbformat
+
+    cells = nbformat.read(executed, as_version=4).cells
+    outputs = [output for cell in cells if "closing" in cell.metadata.get("tags", []) for output in cell.get("outputs", [])]
+    return "".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)

@@ -1,0 +1,369 @@
+"""`Policy`: a Hugging Face causal language model seen as π = head ∘ backbone.
+
+LatentSeek needs one cut through the model: the backbone turns tokens into latents z_t (the last hidden states, after the final
+norm), the head turns a latent into logits, and x_t is read from softmax(head(z_t)). This file makes that cut for any causal
+model, checks at load that nothing is lost by it, and decodes in batches with a key-value cache. No other file knows
+transformers' caches.
+"""
+
+import hashlib
+import inspect
+import secrets
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jinja2.exceptions import TemplateError
+from tqdm.auto import tqdm
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+from .problems import DATA
+
+MODELS_FOLDER = DATA / "models"
+BATCH_SIZE = 64
+
+Messages = list[dict[str, str]]
+
+
+def embedded_models() -> list[str]:
+    """Names of the models in the box, each usable wherever a model is named."""
+    return sorted(path.parent.name for path in MODELS_FOLDER.glob("*/config.json"))
+
+
+@dataclass(frozen=True, eq=False)
+class Completion:
+    """What was decoded after one prompt.
+
+    Attributes:
+        token_ids: forced tokens included, the stop token included when reached.
+        latents: `[len(token_ids), hidden]`, z_t the state that x_t was read from; None unless asked for.
+        finished: a stop token ended it (rather than the length limit).
+        decoded: how many of the tokens were decoded rather than forced.
+    """
+
+    token_ids: list[int]
+    latents: torch.Tensor | None
+    finished: bool
+    decoded: int
+
+
+@dataclass(eq=False)
+class _Row:
+    """One prompt while it is being decoded."""
+
+    index: int
+    prompt: list[int]
+    forced: list[int]
+    limit: int
+    draws: torch.Tensor | None
+
+    def __post_init__(self):
+        self.tokens: list[int] = list(self.forced)
+        self.latents: list[torch.Tensor] = []
+        self.finished = False
+
+
+class Policy:
+    """A frozen causal language model with its tokenizer, as the policy π of the paper.
+
+    Attributes:
+        name: the embedded model's name, the folder's name, or the hub id.
+        folder: the model's folder where it is a local one (it may bring prompt files of its own).
+        stop_ids: tokens that end an answer.
+        context_length: most positions the model was made for, None if it doesn't say.
+        forwarded_tokens: real token positions that went through the backbone since this was last set to 0.
+        padded_tokens: padding positions that went through beside them.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str = "", folder: Path | None = None):
+        self.model, self.tokenizer, self.name, self.folder = model.eval().requires_grad_(False), tokenizer, name, folder
+        self.forwarded_tokens = self.padded_tokens = 0
+        self.text_config = model.config.get_text_config()
+        self.context_length: int | None = getattr(self.text_config, "max_position_embeddings", None)
+        self.stop_ids = frozenset(_as_list(model.generation_config.eos_token_id) + _as_list(tokenizer.eos_token_id))
+        self.backbone, self.head_module = self._cut()
+        self._accepts = set(inspect.signature(self.backbone.forward).parameters)
+        self._check_head()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        device: str = "auto",
+        dtype: str | torch.dtype = "auto",
+        revision: str | None = None,
+        gguf_file: str | None = None,
+        **model_kwargs: Any,
+    ) -> "Policy":
+        """Loads a model by the name of an embedded one, by folder, or by hub id.
+
+        Args:
+            device: `auto` takes a GPU if there is one.
+            dtype: `auto` is float32 on a CPU and the checkpoint's own type elsewhere.
+            revision: of a hub model.
+            gguf_file: a GGUF file in the folder or repository, in place of safetensors.
+            model_kwargs: passed on to transformers (`device_map`, `quantization_config`, `trust_remote_code`, …).
+
+        Raises:
+            ValueError: no such model, or not one that splits into backbone and head.
+        """
+        folder = next(
+            (path for path in (MODELS_FOLDER / name_or_path, Path(name_or_path)) if (path / "config.json").is_file()), None
+        )
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if dtype == "auto" and device == "cpu":
+            dtype = torch.float32
+        where = {"revision": revision, "gguf_file": gguf_file}
+        source, kwargs = folder or str(name_or_path), {key: value for key, value in where.items() if value is not None}
+        remote = {key: model_kwargs[key] for key in ("trust_remote_code", "token") if key in model_kwargs}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source, **kwargs, **remote)
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **kwargs, **model_kwargs)
+        except (OSError, ValueError) as error:
+            raise ValueError(_cannot_load(name_or_path, folder, error)) from error
+        if "device_map" not in model_kwargs and "quantization_config" not in model_kwargs:
+            model = model.to(device)
+        return cls(model, tokenizer, name=folder.name if folder else str(name_or_path), folder=folder)
+
+    # --- the cut ---
+
+    def _cut(self) -> tuple[torch.nn.Module, torch.nn.Module]:
+        backbone, head = self.model.base_model, self.model.get_output_embeddings()
+        if self.model.config.is_encoder_decoder:
+            raise ValueError(f"{self.name}: an encoder-decoder model has no single chain of latents; use a decoder-only model")
+        if backbone is self.model or head is None or not hasattr(head, "weight"):
+            raise ValueError(
+                f"{self.name}: no backbone and head found in {type(self.model).__name__}; use a causal language model"
+            )
+        return backbone, head
+
+    def head(self, latents: torch.Tensor, *, bare: bool = False) -> torch.Tensor:
+        """Logits `[..., vocabulary]` of latents `[..., hidden]`, in the latents' own precision.
+
+        Bias, logit scale and soft-capping included; with `bare`, the head module alone.
+        """
+        module = self.head_module
+        latents = latents.to(module.weight.device)
+        if latents.dtype == module.weight.dtype:
+            logits = module(latents)
+        else:
+            bias = getattr(module, "bias", None)
+            logits = F.linear(latents, module.weight.to(latents.dtype), None if bias is None else bias.to(latents.dtype))
+        return logits if bare else self._finish(logits)
+
+    def _finish(self, logits: torch.Tensor) -> torch.Tensor:
+        """What some models do to the logits behind their head (Cohere, Granite, Gemma)."""
+        config = self.text_config
+        scale = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+        cap = getattr(config, "final_logit_softcapping", None)
+        logits = logits if scale == 1.0 else logits * scale
+        return torch.tanh(logits / cap) * cap if cap else logits
+
+    @torch.no_grad()
+    def _check_head(self) -> None:
+        size = self.head_module.weight.shape[0]
+        ids = torch.arange(1, 9, device=self.device).remainder(size)[None]
+        expected = self.model(input_ids=ids, use_cache=False).logits.float()
+        actual = self.head(self.backbone(input_ids=ids, use_cache=False).last_hidden_state).float()
+        tolerance = 1e-4 if self.dtype == torch.float32 else 2e-2
+        if actual.shape != expected.shape or (actual - expected).abs().max() > tolerance * (1 + expected.abs().max()):
+            raise ValueError(
+                f"{self.name}: the head applied to the backbone's output does not give the model's own logits "
+                f"({type(self.model).__name__} does something else in between); this model can't be used"
+            )
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.dtype
+
+    # --- text ---
+
+    def render(self, messages: Messages) -> str:
+        """The text that the model's chat template makes of messages, ready for the answer to follow.
+
+        A template without a system role gets the system's words at the start of the user's. A tokenizer without a template gets
+        plain text, and a warning says so once.
+        """
+        if not self.tokenizer.chat_template:
+            warnings.warn(f"{self.name} has no chat template: prompts are given as plain text", stacklevel=2)
+            return "\n\n".join(message["content"] for message in messages) + "\n\n"
+        try:
+            return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except TemplateError:
+            system, first, *rest = messages
+            merged = {"role": first["role"], "content": f"{system['content']}\n\n{first['content']}"}
+            return self.tokenizer.apply_chat_template([merged, *rest], tokenize=False, add_generation_prompt=True)
+
+    def encode(self, messages_or_text: Messages | str) -> list[int]:
+        """Token ids of chat messages (through the template, which writes its own special tokens) or of plain text (with the
+        tokenizer's special tokens)."""
+        plain = isinstance(messages_or_text, str) or not self.tokenizer.chat_template
+        text = messages_or_text if isinstance(messages_or_text, str) else self.render(messages_or_text)
+        return self.tokenizer(text, add_special_tokens=plain)["input_ids"]
+
+    def decode_text(self, token_ids: Sequence[int], *, special_tokens: bool = False) -> str:
+        """The text of tokens, without special tokens unless asked for."""
+        return self.tokenizer.decode(token_ids, skip_special_tokens=not special_tokens, clean_up_tokenization_spaces=False)
+
+    # --- decoding ---
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        forced: Sequence[Sequence[int]] | None = None,
+        max_new_tokens: int | Sequence[int],
+        stop_ids: Collection[int] | None = None,
+        temperature: float = 0.0,
+        seed: int | Sequence[int] | None = None,
+        keep_latents: bool = False,
+        progress: str | None = None,
+    ) -> list[Completion]:
+        """Decodes an answer to each prompt: greedy at temperature 0, else sampled.
+
+        Args:
+            prompts: token ids; none may be empty.
+            forced: tokens that the answers start with, counted in `max_new_tokens`; stop tokens among them stop nothing.
+            max_new_tokens: for all, or for each prompt.
+            stop_ids: tokens that end an answer; the model's own by default.
+            seed: for all, or for each prompt. A prompt's draws depend on its seed, its tokens and how many equal prompts come before it
+                in the list, and on nothing else in the batch.
+            keep_latents: return z_1..z_T with each completion.
+            progress: a label for a progress bar; none is shown without.
+
+        Returns:
+            Completions in the order of the prompts. An answer ends early, unfinished, where the model's context is full.
+
+        Raises:
+            ValueError: an empty prompt, or one that leaves no room in the model's context.
+        """
+        rows = self._rows(prompts, forced, max_new_tokens, temperature, seed)
+        stops = self.stop_ids if stop_ids is None else frozenset(stop_ids)
+        by_length = sorted(rows, key=lambda row: len(row.prompt) + len(row.forced))
+        with tqdm(total=len(rows), desc=progress, unit="answer", disable=progress is None) as bar:
+            for start in range(0, len(rows), BATCH_SIZE):
+                for _ in self._decode(by_length[start : start + BATCH_SIZE], stops, temperature, keep_latents):
+                    bar.update()
+        return [_complete(row, keep_latents) for row in rows]
+
+    def _rows(self, prompts, forced, max_new_tokens, temperature, seed) -> list[_Row]:
+        forced = forced or [[] for _ in prompts]
+        limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
+        seeds = list(seed) if isinstance(seed, Sequence) else [seed] * len(prompts)
+        rows, copies = [], {}
+        for index, (prompt, start, limit, own) in enumerate(zip(prompts, forced, limits, seeds, strict=True)):
+            room = self._room(index, prompt)
+            key = (tuple(prompt), own)
+            copies[key] = copies.get(key, -1) + 1
+            limit = min(limit, room)
+            draws = _draws(limit, own, prompt, copies[key]) if temperature > 0 else None
+            rows.append(_Row(index, list(prompt), list(start)[:limit], limit, draws))
+        return rows
+
+    def _room(self, index: int, prompt: Sequence[int]) -> int:
+        if not prompt:
+            raise ValueError(f"prompt {index} is empty; a model needs at least one token to start from")
+        room = (self.context_length or 2**31) - len(prompt)
+        if room < 1:
+            raise ValueError(
+                f"prompt {index} has {len(prompt)} tokens, but the context of {self.name or 'the model'} holds "
+                f"{self.context_length}; shorten the question or take a model with a longer context"
+            )
+        return room
+
+    def _decode(self, rows: list[_Row], stops: frozenset[int], temperature: float, keep_latents: bool) -> Iterator[_Row]:
+        """Decodes one batch, yielding each row as it ends; a row that has ended leaves the batch."""
+        live = [row for row in rows if len(row.tokens) < row.limit or keep_latents]
+        yield from (row for row in rows if row not in live)
+        if not live:
+            return
+        latents, cache, mask = self._prefill(live)
+        if keep_latents:
+            for row, states in zip(live, latents, strict=True):
+                row.latents.extend(states[len(states) - len(row.forced) - 1 : -1])
+        latents = latents[:, -1]
+        while True:
+            tokens = self._choose(latents, live, temperature)
+            for row, token, latent in zip(live, tokens.tolist(), latents, strict=True):
+                if len(row.tokens) < row.limit:
+                    row.tokens.append(token)
+                    row.finished = token in stops
+                    row.latents += [latent] if keep_latents else []
+            staying = [i for i, row in enumerate(live) if not row.finished and len(row.tokens) < row.limit]
+            if len(staying) < len(live):
+                yield from (row for i, row in enumerate(live) if i not in staying)
+                if not staying:
+                    return
+                keep = torch.tensor(staying, device=self.device)
+                cache.batch_select_indices(keep)
+                live, tokens, mask = [live[i] for i in staying], tokens[keep], mask[keep]
+            mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
+            latents = self._forward(tokens[:, None], mask, cache)[:, -1]
+
+    def _prefill(self, rows: list[_Row]) -> tuple[torch.Tensor, DynamicCache, torch.Tensor]:
+        """Reads prompts and forced tokens, padded on the left: states `[rows, width, hidden]`, cache, mask `[rows, width]`."""
+        sequences = [row.prompt + row.forced for row in rows]
+        width = max(map(len, sequences))
+        ids = torch.tensor([[0] * (width - len(s)) + s for s in sequences], device=self.device)
+        mask = torch.tensor([[0] * (width - len(s)) + [1] * len(s) for s in sequences], device=self.device)
+        cache = DynamicCache(config=self.text_config)
+        return self._forward(ids, mask, cache), cache, mask
+
+    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
+        """The backbone on new tokens `[rows, new]` behind a cache; `mask` `[rows, cached + new]` is 0 at padding."""
+        new = ids.shape[1]
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -new:]
+        real = int(mask[:, -new:].sum())
+        self.forwarded_tokens += real
+        self.padded_tokens += ids.numel() - real
+        extra = {"position_ids": positions} if "position_ids" in self._accepts else {}
+        return self.backbone(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **extra).last_hidden_state
+
+    def _choose(self, latents: torch.Tensor, rows: list[_Row], temperature: float) -> torch.Tensor:
+        logits = self.head(latents)
+        if temperature <= 0:
+            return logits.argmax(-1).to(self.device)
+        cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1)
+        draws = torch.stack([row.draws[min(len(row.tokens), row.limit - 1)] for row in rows]).to(cumulative.device)
+        chosen = torch.searchsorted(cumulative, (draws * cumulative[:, -1])[:, None], right=True)[:, 0]
+        return chosen.clamp(max=logits.shape[-1] - 1).to(self.device)
+
+
+def _complete(row: _Row, keep_latents: bool) -> Completion:
+    latents = torch.stack(row.latents) if keep_latents and row.latents else None
+    return Completion(row.tokens, latents, row.finished, len(row.tokens) - len(row.forced))
+
+
+def _draws(count: int, seed: int | None, prompt: Sequence[int], copy: int) -> torch.Tensor:
+    """Uniform numbers for one answer's tokens; the same on every device and in every batch."""
+    if seed is None:
+        seed = secrets.randbits(62)
+    digest = hashlib.sha256(repr((seed, list(prompt), copy)).encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    return torch.rand(count, generator=generator, dtype=torch.float64)
+
+
+def _as_list(ids: int | list[int] | None) -> list[int]:
+    return [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
+
+
+def _cannot_load(name: str | Path, folder: Path | None, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if folder is not None:
+        return f"the model in {folder} can't be loaded: {reason}"
+    known = ", ".join(embedded_models()) or "none"
+    return (
+        f"unknown model {str(name)!r}: it is no embedded model ({known}), no folder with a config.json, "
+        f"and can't be had from the hub ({reason})"
+    )

@@ -1,0 +1,159 @@
+"""Rewards R(x, c): what the search follows, and what stops it.
+
+A reward is any callable `(problems, answers) -> scores`; a score is a `Score` or a plain number. Rewards add up:
+`SelfReward(policy) + FormatReward()`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from .answers import extract_answer, is_correct
+from .policy import Policy
+from .problems import Problem
+from .prompts import load_prompt, prompt_style, render_checks
+
+
+@dataclass(frozen=True)
+class Score:
+    """A reward with its reasons.
+
+    Attributes:
+        value: the reward.
+        checks: verdicts by name; None where a verdict could not be read.
+        tokens: what a model wrote to arrive at it; 0 where it was remembered.
+    """
+
+    value: float
+    checks: dict[str, bool | None] = field(default_factory=dict)
+    tokens: int = 0
+
+
+class Reward(Protocol):
+    def __call__(self, problems: Sequence[Problem], answers: Sequence[str]) -> Sequence[Score | float]: ...
+
+
+def as_score(score: Score | float) -> Score:
+    return score if isinstance(score, Score) else Score(float(score))
+
+
+class _Addable:
+    def __add__(self, other: Reward) -> "SumOfRewards":
+        return SumOfRewards([self, other])
+
+
+class SumOfRewards(_Addable):
+    """The sum of several rewards."""
+
+    def __init__(self, rewards: Sequence[Reward]):
+        self.rewards = rewards
+
+    def __call__(self, problems, answers):
+        columns = [map(as_score, reward(problems, answers)) for reward in self.rewards]
+        return [_add(scores) for scores in zip(*columns, strict=True)]
+
+
+def _add(scores: Sequence[Score]) -> Score:
+    checks = {name: verdict for score in scores for name, verdict in score.checks.items()}
+    return Score(sum(s.value for s in scores), checks, sum(s.tokens for s in scores))
+
+
+class SelfReward(_Addable):
+    """The model judges its own answer by four yes-or-no checks (section 3.1 of the paper).
+
+    R = −(weights of failed checks) / (sum of weights), in [−1, 0]; the weights are 1, 1, 2, 2 unless given by name. Verdicts are
+    read from the model's reply alone, greedily decoded. A verdict that can't be read counts as failed, or as passed with
+    `unreadable_passes`. An answer that was judged before is not judged again.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        weights: Mapping[str, float] | None = None,
+        max_new_tokens: int = 512,
+        prompt: str | Path = "verifiers",
+        unreadable_passes: bool = False,
+    ):
+        self.policy, self.max_new_tokens, self.unreadable_passes = policy, max_new_tokens, unreadable_passes
+        self.prompt = load_prompt(prompt, policy.folder)
+        own = {name: check["weight"] for name, check in self.prompt["checks"].items()}
+        if unknown := set(weights or {}) - set(own):
+            raise ValueError(f"unknown check {sorted(unknown)[0]!r} in SelfReward's weights; the checks are {', '.join(own)}")
+        self.weights = own | dict(weights or {})
+        self._known: dict[tuple[str, str], dict[str, bool | None]] = {}
+
+    def __call__(self, problems: Sequence[Problem], answers: Sequence[str]) -> list[Score]:
+        asked = {(p.question, a): (p, a) for p, a in zip(problems, answers, strict=True)}
+        new = {key: pair for key, pair in asked.items() if key not in self._known}
+        tokens = dict(zip(new, self._judge(list(new.values())), strict=True)) if new else {}
+        scores = []
+        for problem, answer in zip(problems, answers, strict=True):
+            key = (problem.question, answer)
+            checks = self._known[key]
+            scores.append(Score(self.value(checks), dict(checks), tokens.pop(key, 0)))
+        return scores
+
+    def value(self, checks: Mapping[str, bool | None]) -> float:
+        """The reward of a set of verdicts."""
+        failed = sum(
+            self.weights[name] for name, verdict in checks.items() if not (self.unreadable_passes if verdict is None else verdict)
+        )
+        return -failed / sum(self.weights.values())
+
+    def replies(self, problem: Problem, answer: str) -> dict[str, str]:
+        """What the model says at each check, for readers who want to see it."""
+        prompts = [self.policy.encode(m) for m in render_checks(problem, answer, self.prompt).values()]
+        completions = self.policy.generate(prompts, max_new_tokens=self.max_new_tokens)
+        texts = [self.policy.decode_text(c.token_ids) for c in completions]
+        return dict(zip(self.prompt["checks"], texts, strict=True))
+
+    def _judge(self, pairs: list[tuple[Problem, str]]) -> list[int]:
+        """Remembers the verdicts on new answers; returns the tokens written for each."""
+        prompts = [self.policy.encode(m) for pair in pairs for m in render_checks(*pair, self.prompt).values()]
+        room = self.policy.context_length or 2**31
+        fitting = [i for i, ids in enumerate(prompts) if len(ids) < room]  # an endless answer may leave no room to judge it
+        completions = self.policy.generate([prompts[i] for i in fitting], max_new_tokens=self.max_new_tokens)
+        replies = dict(zip(fitting, completions, strict=True))
+        names, spent = list(self.prompt["checks"]), []
+        for row, (problem, answer) in enumerate(pairs):
+            mine = [replies.get(row * len(names) + i) for i in range(len(names))]
+            texts = ["" if c is None else self.policy.decode_text(c.token_ids) for c in mine]
+            verdicts = [read_verdict(text, self.prompt["verdict"]) for text in texts]
+            self._known[problem.question, answer] = dict(zip(names, verdicts, strict=True))
+            spent.append(sum(c.decoded for c in mine if c is not None))
+        return spent
+
+
+def read_verdict(reply: str, marker: str) -> bool | None:
+    """The word behind the last marker of a verifier's reply: True, False, or None where there is neither."""
+    _, found, after = reply.lower().rpartition(marker.lower())
+    word = re.match(r"[\s*_`\"'\\$({\[]*(true|false)\b", after) if found else None
+    return None if word is None else word[1] == "true"
+
+
+class PerfectSparseReward(_Addable):
+    """PSRM: 0 where the final answer is right, else −1. It knows the true answers: an oracle, never a method."""
+
+    def __init__(self, prompt: str | Path = "boxed"):
+        self.style = prompt_style(prompt)
+
+    def __call__(self, problems: Sequence[Problem], answers: Sequence[str]) -> list[Score]:
+        pairs = zip(problems, answers, strict=True)
+        return [Score(0.0 if is_correct(a, p.answer, style=self.style, benchmark=p.benchmark) else -1.0) for p, a in pairs]
+
+
+class FormatReward(_Addable):
+    """A penalty where an answer misses the asked-for format: −2/6, added outside self-reward's normalisation as in the authors'
+    code, so that the sum lies in [−8/6, 0]."""
+
+    def __init__(self, prompt: str | Path = "boxed", penalty: float = 2 / 6):
+        self.style, self.penalty = prompt_style(prompt), penalty
+
+    def __call__(self, problems: Sequence[Problem], answers: Sequence[str]) -> list[Score]:
+        formatted = [
+            extract_answer(a, style=self.style, benchmark=p.benchmark) is not None for p, a in zip(problems, answers, strict=True)
+        ]
+        return [Score(0.0 if fits else -self.penalty, {"format": fits}) for fits in formatted]

@@ -1,0 +1,198 @@
+"""Training examples: what is asked, what is replied, and how much each token of the reply counts."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from ..problems import Problem
+from ..prompts import load_prompt, render_checks, render_prompt
+from . import worked
+from .stories import Story, calculate, draw, evaluate
+
+VERIFIERS = Path(__file__).resolve().parent / "verifiers.yaml"
+JSON_SHARE = 0.12
+
+Messages = list[dict[str, str]]
+OwnAnswers = Sequence[tuple[Story, str]]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Shares of the kinds of example, and how hard the verifier's examples are.
+
+    `random_claims` is the share of wrong claims that are random numbers (they can't be guessed, so they force the model to
+    read the claim); `own` is the share of verifier examples about the model's own answers.
+    """
+
+    solve: float = 0.0
+    drill: float = 0.0
+    compare: float = 0.0
+    equations: float = 0.0
+    verify: float = 0.0
+    random_claims: float = 0.15
+    own: float = 0.0
+
+
+def as_problem(story: Story, name: str = "train") -> Problem:
+    return Problem(name, story.question, str(story.answer), "tiny-gsm")
+
+
+def _ask(text: str) -> Messages:
+    return [{"role": "user", "content": text}]
+
+
+def random_calculation(rng: random.Random) -> tuple[int, str, int, int]:
+    """A calculation of the kind that stories need, with its result."""
+    while True:
+        op = rng.choice("++--*/")
+        a, b, small = rng.randint(2, 999), rng.randint(2, 400), rng.randint(2, 9)
+        if op == "*":
+            a, b = (small, rng.randint(2, 300)) if rng.random() < 0.3 else (rng.randint(2, 300), small)
+        elif op == "/":
+            a, b = small * rng.randint(2, 499), small
+        if 1 <= calculate(a, op, b) <= 999 and a <= 999:
+            return a, op, b, calculate(a, op, b)
+
+
+def solve(rng: random.Random) -> tuple[Messages, str]:
+    story = draw(rng, "train")
+    text = worked.working(story, rng)
+    if rng.random() < JSON_SHARE:
+        return render_prompt(as_problem(story), style="json"), worked.as_json(text, story.answer)
+    return render_prompt(as_problem(story)), worked.boxed(text, story.answer)
+
+
+def drill(rng: random.Random) -> tuple[Messages, str]:
+    careful, sums = rng.random() < 0.5, [random_calculation(rng) for _ in range(5)]
+    asked = "; ".join(f"{a}{op}{b}" for a, op, b, _ in sums)
+    replied = "; ".join(worked.equation(*eq, careful=careful) for eq in sums)
+    return _ask(f"{'Carefully' if careful else 'So'}: {asked}"), replied
+
+
+def _wrong(rng: random.Random, value: int, random_claims: float) -> int:
+    if rng.random() < random_claims:
+        return rng.choice([n for n in (rng.randint(2, 999), rng.randint(2, 999)) if n != value] or [value + 1])
+    return worked.near_miss(rng, value)
+
+
+def compare(rng: random.Random) -> tuple[Messages, str]:
+    asked, lines, alike = [], [], True
+    for _ in range(4):
+        a = rng.randint(2, 999)
+        b = a if rng.random() < 0.5 else _wrong(rng, a, 0.3)
+        pairs, same = worked.digit_pairs(a, b)
+        asked.append(f"{a} {b}")
+        lines.append(f"{pairs} {'yes' if same else 'no'};")
+        alike &= same
+    return _ask("Compare. " + "; ".join(asked)), " ".join([*lines, f"verdict: {alike}"])
+
+
+def equations(rng: random.Random, mixture: Mixture) -> tuple[Messages, str]:
+    """The calculation check on bare equations, half of them wrong."""
+    lines = []
+    for _ in range(rng.randint(1, 4)):
+        a, op, b, result = random_calculation(rng)
+        claimed = result if rng.random() < 0.5 else _wrong(rng, result, mixture.random_claims)
+        lines.append(f"{a}{op}{b}={claimed}")
+    answer = "; ".join(lines)
+    asked = load_prompt(VERIFIERS)
+    problem = Problem("drill", "none", "", "tiny-gsm")
+    return render_checks(problem, answer, asked)["calculation_check"], worked.check_calculations(answer)[0]
+
+
+def _slip(story: Story, rng: random.Random, random_claims: float) -> dict[int, int]:
+    """One or two wrong results, by step; later steps carry on with them."""
+    slips: dict[int, int] = {}
+    for index in sorted(rng.sample(range(len(story.steps)), min(len(story.steps), 1 if rng.random() < 0.7 else 2))):
+        left, op, right, _ = evaluate(story.steps, slips)[index]
+        slips[index] = _wrong(rng, max(2, calculate(left, op, right)), random_claims)
+    return slips if all(2 <= r <= 999 for *_, r in evaluate(story.steps, slips)) else {}
+
+
+def synthetic_answer(rng: random.Random, random_claims: float) -> tuple[Story, str]:
+    """A question and an answer to it: right, with slips, misread, with a wrong box or with none."""
+    story = draw(rng, "train")
+    kind = rng.choices(["right", "slip", "misread", "box", "broken"], [0.4, 0.35, 0.13, 0.06, 0.06])[0]
+    told = (worked.misread(story, rng) or story) if kind == "misread" else story
+    slips = _slip(told, rng, random_claims) if kind == "slip" else {}
+    text, value = worked.working(told, rng, slips=slips), evaluate(told.steps, slips)[-1][3]
+    if kind == "broken":
+        return story, text if rng.random() < 0.5 else " ".join(text.split()[: rng.randint(3, len(text.split()))])
+    if kind == "box":
+        value = worked.near_miss(rng, value)
+    return story, (worked.as_json if rng.random() < JSON_SHARE else worked.boxed)(text, value)
+
+
+def verify(rng: random.Random, mixture: Mixture, own: OwnAnswers) -> tuple[Messages, str]:
+    if own and rng.random() < mixture.own:
+        story, answer = rng.choice(own)
+    else:
+        story, answer = synthetic_answer(rng, mixture.random_claims)
+    name = rng.choices(worked.CHECKS, [0.33, 0.14, 0.45, 0.08])[0]
+    messages = render_checks(as_problem(story), answer, load_prompt(VERIFIERS))[name]
+    return messages, worked.check(name, story, answer)[0]
+
+
+def draw_example(rng: random.Random, mixture: Mixture, own: OwnAnswers) -> tuple[str, tuple[Messages, str]]:
+    """One example of the mixture: its kind, and (what is asked, what is replied)."""
+    makers: dict[str, Callable[[], tuple[Messages, str]]] = {
+        "solve": lambda: solve(rng),
+        "drill": lambda: drill(rng),
+        "compare": lambda: compare(rng),
+        "equations": lambda: equations(rng, mixture),
+        "verify": lambda: verify(rng, mixture, own),
+    }
+    kind = rng.choices(list(makers), [getattr(mixture, name) for name in makers])[0]
+    return kind, makers[kind]()
+
+
+class Encoder:
+    """Turns examples into ids and token weights.
+
+    In a verifier's reply the tokens that decide count more: verdicts and marks, and the digits of a claim that must be copied
+    rather than worked out.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase):
+        self.tokenizer = tokenizer
+        ids = tokenizer.get_vocab()
+        self.digits = {ids[d] for d in "0123456789"}
+        self.space, self.claim = ids["Ġ"], {ids.get(word) for word in ("Ġclaim", "Ġbox", "box")}
+        self.weights = {ids[w]: 4.0 for w in ("Ġyes", "Ġno", "ĠTrue", "ĠFalse") if w in ids} | {ids[w]: 3.0 for w in "yn"}
+
+    def _reply_weights(self, reply: list[int]) -> list[float]:
+        weights, copying = [], False
+        for token in reply:
+            copying = token in self.claim or (copying and token in self.digits | {self.space})
+            weights.append(4.0 if copying and token in self.digits else self.weights.get(token, 1.0))
+            if token == self.space and weights[-2:-1] == [4.0]:
+                copying = False
+        return weights
+
+    def __call__(self, kind: str, example: tuple[Messages, str]) -> tuple[list[int], list[float]]:
+        messages, text = example
+        asked = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        prompt = self.tokenizer(asked, add_special_tokens=False)["input_ids"]
+        reply = self.tokenizer(text, add_special_tokens=False)["input_ids"] + [self.tokenizer.eos_token_id]
+        weights = [1.0] * len(reply) if kind in ("solve", "drill") else self._reply_weights(reply)
+        return prompt + reply, [0.0] * len(prompt) + weights
+
+
+def batches(rng: random.Random, mixture: Mixture, own: OwnAnswers, encode: Encoder, tokens: int):
+    """Endless batches of about `tokens` padded tokens, of examples of like length: `(ids, weights)`, both [batch, length]."""
+    while True:
+        pool = sorted((encode(*draw_example(rng, mixture, own)) for _ in range(256)), key=lambda e: len(e[0]))
+        groups: list[list] = [[]]
+        for example in pool:
+            if (len(groups[-1]) + 1) * len(example[0]) > tokens:
+                groups.append([])
+            groups[-1].append(example)
+        rng.shuffle(groups)
+        for group in groups:
+            length = -(-max(len(ids) for ids, _ in group) // 16) * 16
+            ids = torch.tensor([i + [0] * (length - len(i)) for i, _ in group])
+            yield ids, torch.tensor([w + [0.0] * (length - len(w)) for _, w in group])

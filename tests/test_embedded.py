@@ -1,0 +1,76 @@
+"""What the embedded model is in the box for: the method has something to do on it, and its verdicts are worth something."""
+
+import json
+from functools import lru_cache
+
+import pytest
+import torch
+
+from latentseek_core import PerfectSparseReward, Policy, SeekConfig, SelfReward, embedded_models, load_benchmark, seek
+from latentseek_core.methods import Options, cot, resample
+from latentseek_core.policy import MODELS_FOLDER
+from latentseek_core.runs import _row
+from latentseek_core.tiny import measure, worked
+
+MODEL = "tiny-qwen2-1.8m"
+N = 400
+CONFIG = SeekConfig(learning_rate=0.1, max_new_tokens=256)
+
+
+@lru_cache
+def policy() -> Policy:
+    return Policy.from_pretrained(MODEL)
+
+
+@lru_cache
+def problems():
+    return load_benchmark("tiny-gsm", limit=N)
+
+
+@lru_cache
+def solved_by(method, reward, config=CONFIG) -> dict[str, bool]:
+    by_id = {problem.id: problem for problem in problems()}
+    outcomes = [o for group in method(policy(), problems(), reward, config, Options(batch_size=200)) for o in group]
+    return {o.problem_id: (_row(by_id[o.problem_id], o, "boxed")["correct"], o.answer_tokens) for o in outcomes}
+
+
+def test_the_model_is_small_and_says_what_it_is():
+    assert MODEL in embedded_models()
+    folder = MODELS_FOLDER / MODEL
+    names = {path.name for path in folder.iterdir()}
+    assert {"model.safetensors", "tokenizer.json", "README.md", "prompts", "measured.json"} <= names
+    assert (folder / "model.safetensors").stat().st_size < 8 * 2**20
+    card, measured = (folder / "README.md").read_text(), json.loads((folder / "measured.json").read_text())
+    assert f"latentseek tiny train {MODEL}" in card
+    assert f"{measured['chain_of_thought']['accuracy']:.1%}" in card
+
+
+def test_it_answers_in_both_formats_and_its_verdicts_can_be_read():
+    torch.manual_seed(0)
+    stories = worked.draw_stories("tune", 24, 3)
+    for style in ("boxed", "json"):
+        answers = measure.answers_of(policy(), stories, style=style)
+        assert measure.accuracy(stories, answers, style) > 0.2
+    scores = SelfReward(policy())([measure.as_problem(s) for s in stories], measure.answers_of(policy(), stories))
+    assert sum(verdict is None for score in scores for verdict in score.checks.values()) <= 4
+
+
+@pytest.mark.slow
+def test_the_chain_of_thought_leaves_room_and_the_oracle_uses_it():
+    first = solved_by(cot, None)
+    base = sum(right for right, _ in first.values()) / N
+    assert 0.30 <= base <= 0.65
+    results = seek(policy(), problems(), PerfectSparseReward(), CONFIG, batch_size=200, progress=False)
+    reached = {r.problem_id for r in results if r.steps[-1].reward == 0}
+    assert {name for name, (right, _) in first.items() if right} <= reached
+    assert len(reached) / N >= base + 0.03
+    again = solved_by(resample, PerfectSparseReward())
+    assert sum(right for right, _ in again.values()) / N >= base + 0.03
+
+
+@pytest.mark.slow
+def test_the_verifier_is_above_the_line_below_which_self_reward_loses():
+    stories = worked.draw_stories("test", 200, 0)
+    table = measure.verifier_confusion(policy(), stories, measure.answers_of(policy(), stories))["reward"]
+    assert table.true_accept >= 0.9
+    assert table.true_reject >= 0.6

@@ -22,6 +22,7 @@ setup: $(READY)  ## only makes .venv and installs into it
 
 notebooks: $(READY)  ## executes all notebooks anew, in place
 	@for notebook in notebooks/*.ipynb; do $(BIN)/latentseek notebook $$notebook --in-place || exit 1; done
+	@mkdir -p notebooks/figures && cp out/quickstart/accuracy.* notebooks/figures/
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; name another with: make PYTHON=python3.12")'

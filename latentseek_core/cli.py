@@ -62,9 +62,15 @@ def notebook_command(
     pairs = [text.partition("=") for text in parameter or []]
     if bad := [name for name, equals, _ in pairs if not equals]:
         raise ValueError(f"parameter {bad[0]!r} has no value; write NAME=VALUE")
-    executed = execute(path, {name: yaml.safe_load(value) for name, _, value in pairs}, None if in_place else out)
+    executed = execute(path, {name: _from_here(yaml.safe_load(value)) for name, _, value in pairs}, None if in_place else out)
     typer.echo(closing_text(executed))
     typer.echo(f"the whole notebook: {executed}" if in_place else f"the whole story: {to_page(executed)}")
+
+
+def _from_here(value: object) -> object:
+    """A path that exists as seen from here, made absolute: the notebook runs in its own folder."""
+    is_path = isinstance(value, str) and ("/" in value or Path(value).suffix) and Path(value).exists()
+    return str(Path(value).resolve()) if is_path else value
 
 
 @tiny.command("train")

@@ -46,7 +46,8 @@ def plot_accuracy(table: pd.DataFrame, by: str = "method") -> plt.Figure:
     places, colours = range(len(table)), sns.color_palette(PALETTE, len(table))
     errors = [100 * (table.accuracy - table.low), 100 * (table.high - table.accuracy)]
     left.barh(places, 100 * table.accuracy, xerr=errors, color=colours, capsize=4, ecolor="black")
-    left.set(yticks=places, yticklabels=table[by], xlim=(0, 100), xlabel="problems solved (%), 95 % interval")
+    counts = " to ".join(str(n) for n in sorted({table.n.min(), table.n.max()}))
+    left.set(yticks=places, yticklabels=table[by], xlim=(0, 100), xlabel=f"problems solved (%), 95 % interval, n = {counts}")
     left.invert_yaxis()
     right.barh(places, table.answer_tokens, color=colours, label="answers")
     right.barh(

@@ -1,5 +1,6 @@
 """Executes notebooks with papermill: parameter names checked first, the result as a page, the closing table on the terminal."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,23 @@ def execute(path: Path, parameters: Mapping[str, Any], folder: Path | None) -> P
         raise RuntimeError(
             f"{path.name} stopped in cell {error.exec_count}: {error.ename}: {error.evalue} (see {executed})"
         ) from error
+    _remove_bars(executed)
     return executed
+
+
+def _remove_bars(path: Path) -> None:
+    """Takes finished progress bars out of a notebook's outputs, and leaves warnings in."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":
+                lines = re.split(r"[\r\n]+", output.text)
+                output.text = "\n".join(line for line in lines if not re.search(r"%\||TqdmWarning|autonotebook", line)).strip()
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr" or output.text]
+    nbformat.write(notebook, path)
 
 
 def to_page(executed: Path) -> Path:

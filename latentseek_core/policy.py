@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jinja2.exceptions import TemplateError
-from tqdm.auto import tqdm
+from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from .problems import DATA
@@ -141,6 +141,10 @@ class Policy:
             raise ValueError(
                 f"{self.name}: no backbone and head found in {type(self.model).__name__}; use a causal language model"
             )
+        if "past_key_values" not in inspect.signature(backbone.forward).parameters:
+            raise ValueError(
+                f"{self.name}: {type(self.model).__name__} keeps a recurrent state that can't go back; use an attention model"
+            )
         return backbone, head
 
     def head(self, latents: torch.Tensor, *, bare: bool = False) -> torch.Tensor:
@@ -228,6 +232,7 @@ class Policy:
         temperature: float = 0.0,
         seed: int | Sequence[int] | None = None,
         keep_latents: bool = False,
+        bare_head: bool = False,
         progress: str | None = None,
     ) -> list[Completion]:
         """Decodes an answer to each prompt: greedy at temperature 0, else sampled.
@@ -240,6 +245,7 @@ class Policy:
             seed: for all, or for each prompt. A prompt's draws depend on its seed, its tokens and how many equal prompts come before it
                 in the list, and on nothing else in the batch.
             keep_latents: return z_1..z_T with each completion.
+            bare_head: read tokens off the head module alone, without what the model does to its logits behind it.
             progress: a label for a progress bar; none is shown without.
 
         Returns:
@@ -253,7 +259,7 @@ class Policy:
         by_length = sorted(rows, key=lambda row: len(row.prompt) + len(row.forced))
         with tqdm(total=len(rows), desc=progress, unit="answer", disable=progress is None) as bar:
             for start in range(0, len(rows), BATCH_SIZE):
-                for _ in self._decode(by_length[start : start + BATCH_SIZE], stops, temperature, keep_latents):
+                for _ in self._decode(by_length[start : start + BATCH_SIZE], stops, temperature, keep_latents, bare_head):
                     bar.update()
         return [_complete(row, keep_latents) for row in rows]
 
@@ -282,7 +288,9 @@ class Policy:
             )
         return room
 
-    def _decode(self, rows: list[_Row], stops: frozenset[int], temperature: float, keep_latents: bool) -> Iterator[_Row]:
+    def _decode(
+        self, rows: list[_Row], stops: frozenset[int], temperature: float, keep_latents: bool, bare_head: bool
+    ) -> Iterator[_Row]:
         """Decodes one batch, yielding each row as it ends; a row that has ended leaves the batch."""
         live = [row for row in rows if len(row.tokens) < row.limit or keep_latents]
         yield from (row for row in rows if row not in live)
@@ -294,7 +302,7 @@ class Policy:
                 row.latents.extend(states[len(states) - len(row.forced) - 1 : -1])
         latents = latents[:, -1]
         while True:
-            tokens = self._choose(latents, live, temperature)
+            tokens = self._choose(self.head(latents, bare=bare_head), live, temperature)
             for row, token, latent in zip(live, tokens.tolist(), latents, strict=True):
                 if len(row.tokens) < row.limit:
                     row.tokens.append(token)
@@ -330,8 +338,7 @@ class Policy:
         extra = {"position_ids": positions} if "position_ids" in self._accepts else {}
         return self.backbone(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **extra).last_hidden_state
 
-    def _choose(self, latents: torch.Tensor, rows: list[_Row], temperature: float) -> torch.Tensor:
-        logits = self.head(latents)
+    def _choose(self, logits: torch.Tensor, rows: list[_Row], temperature: float) -> torch.Tensor:
         if temperature <= 0:
             return logits.argmax(-1).to(self.device)
         cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1)

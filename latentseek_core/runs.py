@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .answers import extract_answer, is_correct
 from .methods import METHODS, Options, Outcome

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .policy import BATCH_SIZE, Completion, Policy
 from .problems import Problem
@@ -141,7 +141,7 @@ def _search(
     """Algorithm 1 on a batch of problems; yields those still running, `(index, search)` each, after each step."""
     rules = config.rules
     limit, stops = rules.first_limit(config), rules.first_stops(policy)
-    cots = policy.generate(prompts, max_new_tokens=limit, stop_ids=stops, keep_latents=True)
+    cots = policy.generate(prompts, max_new_tokens=limit, stop_ids=stops, keep_latents=True, bare_head=rules.bare_head)
     running = [(i, _Search(*each, policy, config)) for i, each in enumerate(zip(problems, prompts, cots, strict=True))]
     while running:
         scores = reward([s.problem for _, s in running], [s.answer_text for _, s in running])  # r ← R(x, c)
@@ -163,6 +163,7 @@ def _continue(policy: Policy, searches: list[_Search], config: SeekConfig) -> No
         forced=[search.prefix for search in searches],
         max_new_tokens=[config.rules.later_limit(config, search.n_latents) for search in searches],
         stop_ids=config.rules.later_stops(policy),
+        bare_head=config.rules.bare_head,
     )
     for search, completion in zip(searches, completions, strict=True):
         search.answer_ids, search.decoded = completion.token_ids, completion.decoded

@@ -24,6 +24,7 @@ class CleanRules:
 
     special_tokens = False  # whether answers are shown, and rewarded, with their special tokens
     reuses_chain_of_thought = True
+    bare_head = False  # whether tokens are read off the head module alone, without scaling or capping behind it
 
     def encode(self, policy: "Policy", messages: "Messages") -> list[int]:
         return policy.encode(messages)
@@ -74,6 +75,7 @@ class AuthorsRules(CleanRules):
     reuses_chain_of_thought = (
         False  # it ends by other words and at another length than what follows, so it is not the same answer
     )
+    bare_head = True
     chain_of_thought_limit = 1025
     stop_words = ("</s>", "<|im_end|>", "<|endoftext|>")
 
@@ -117,6 +119,9 @@ class AuthorsRules(CleanRules):
         return torch.log(probabilities.max(-1).values + 1e-10).sum()
 
 
+CLEAN, AUTHORS = CleanRules(), AuthorsRules()
+
+
 @dataclass(frozen=True)
 class SeekConfig:
     """The settings of a search; the defaults are the clean setting.
@@ -145,7 +150,7 @@ class SeekConfig:
     optimizer: str = "adam"
     grad_clip: float | None = None
     seed: int = 0
-    rules: CleanRules = field(default_factory=CleanRules, repr=False, compare=False)
+    rules: CleanRules = field(default=CLEAN, repr=False)
 
     def __post_init__(self):
         allowed = {
@@ -165,4 +170,4 @@ class SeekConfig:
     def reference(cls, **overrides) -> "SeekConfig":
         """The authors' published code, token for token (`AuthorsRules`); a clip of 0 means none there."""
         overrides["grad_clip"] = overrides.get("grad_clip") or None
-        return cls(**overrides, rules=AuthorsRules())
+        return cls(**overrides, rules=AUTHORS)

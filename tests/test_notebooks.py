@@ -28,6 +28,7 @@ def test_is_committed_in_order(path):
 def test_runs_small(path, tmp_path):
     executed = execute(path, {"quick": True, "out": str(tmp_path / "out")}, tmp_path)
     assert closing_text(executed).strip()
+    assert "%|" not in executed.read_text(), "a progress bar is left in the outputs"
     assert "<html" in to_page(executed).read_text()
 
 

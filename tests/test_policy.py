@@ -3,7 +3,7 @@
 import pytest
 import torch
 from conftest import CONFIGS, make_policy, random_prompts, tokenizer
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, LlamaConfig, T5Config
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, LlamaConfig, MambaConfig, T5Config
 
 from latentseek_core import Policy
 
@@ -111,6 +111,9 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(policy, tmp_path):
     t5 = AutoModelForSeq2SeqLM.from_config(T5Config(d_model=8, d_ff=8, num_layers=1, num_heads=1, d_kv=8, vocab_size=300))
     with pytest.raises(ValueError, match="encoder-decoder"):
         Policy(t5, tokenizer(), name="t5")
+    mamba = AutoModelForCausalLM.from_config(MambaConfig(hidden_size=8, num_hidden_layers=1, vocab_size=300))
+    with pytest.raises(ValueError, match="keeps a recurrent state"):
+        Policy(mamba, tokenizer(), name="mamba")
 
 
 def test_a_head_that_does_something_else_is_refused():

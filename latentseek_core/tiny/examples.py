@@ -67,7 +67,7 @@ def solve(rng: random.Random) -> tuple[Messages, str]:
 
 
 def drill(rng: random.Random) -> tuple[Messages, str]:
-    careful, sums = rng.random() < 0.5, [random_calculation(rng) for _ in range(5)]
+    careful, sums = rng.random() < 0.6, [random_calculation(rng) for _ in range(5)]
     asked = "; ".join(f"{a}{op}{b}" for a, op, b, _ in sums)
     replied = "; ".join(worked.equation(*eq, careful=careful) for eq in sums)
     return _ask(f"{'Carefully' if careful else 'So'}: {asked}"), replied
@@ -132,7 +132,7 @@ def verify(rng: random.Random, mixture: Mixture, own: OwnAnswers) -> tuple[Messa
         story, answer = rng.choice(own)
     else:
         story, answer = synthetic_answer(rng, mixture.random_claims)
-    name = rng.choices(worked.CHECKS, [0.33, 0.14, 0.45, 0.08])[0]
+    name = rng.choices(worked.CHECKS, [0.33, 0.17, 0.42, 0.08])[0]
     messages = render_checks(as_problem(story), answer, load_prompt(VERIFIERS))[name]
     return messages, worked.check(name, story, answer)[0]
 
@@ -153,7 +153,7 @@ def draw_example(rng: random.Random, mixture: Mixture, own: OwnAnswers) -> tuple
 class Encoder:
     """Turns examples into ids and token weights.
 
-    In a verifier's reply the tokens that decide count more: verdicts and marks, and the digits of a claim that must be copied
+    In a verifier's reply the tokens that decide count more: verdicts and marks, and the digits that must be copied from the answer
     rather than worked out.
     """
 
@@ -161,13 +161,14 @@ class Encoder:
         self.tokenizer = tokenizer
         ids = tokenizer.get_vocab()
         self.digits = {ids[d] for d in "0123456789"}
-        self.space, self.claim = ids["Ġ"], {ids.get(word) for word in ("Ġclaim", "Ġbox", "box")}
+        self.space, self.claim = ids["Ġ"], {ids.get(word) for word in ("Ġclaim", "Ġbox", "box", "Ġused")}
+        self.copied = self.digits | {self.space} | {ids[space + op] for space in ("", "Ġ") for op in "+-*/" if space + op in ids}
         self.weights = {ids[w]: 4.0 for w in ("Ġyes", "Ġno", "ĠTrue", "ĠFalse") if w in ids} | {ids[w]: 3.0 for w in "yn"}
 
     def _reply_weights(self, reply: list[int]) -> list[float]:
         weights, copying = [], False
         for token in reply:
-            copying = token in self.claim or (copying and token in self.digits | {self.space})
+            copying = token in self.claim or (copying and token in self.copied)
             weights.append(4.0 if copying and token in self.digits else self.weights.get(token, 1.0))
             if token == self.space and weights[-2:-1] == [4.0]:
                 copying = False

@@ -4,7 +4,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..answers import is_correct
@@ -32,10 +31,11 @@ def sample_own_answers(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
     tell, sampled ones most varied."""
     policy, rng = Policy(model, tokenizer, name="in training"), random.Random(f"own/{seed}")
     own: list[tuple[Story, str]] = []
-    for temperature in (0.0, 1.0):
-        stories = [draw(rng, "train") for _ in range(count // 2)]
-        style = "json" if rng.random() < JSON_SHARE else "boxed"
-        own += zip(stories, answers_of(policy, stories, style=style, temperature=temperature, seed=seed), strict=True)
+    for style, share in (("boxed", 1 - JSON_SHARE), ("json", JSON_SHARE)):
+        for temperature in (0.0, 1.0):
+            stories = [draw(rng, "train") for _ in range(round(count * share / 2))]
+            answers = answers_of(policy, stories, style=style, temperature=temperature, seed=seed)
+            own += zip(stories, answers, strict=True)
     model.requires_grad_(True)
     return own
 
@@ -83,9 +83,3 @@ def verifier_confusion(
 def accuracy(stories: Sequence[Story], answers: Sequence[str], style: str = "boxed") -> float:
     right = [is_correct(a, str(s.answer), style=style, benchmark="tiny-gsm") for s, a in zip(stories, answers, strict=True)]
     return sum(right) / len(right)
-
-
-def load_in_training(checkpoint: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Policy:
-    """A look at a model while it is being trained, from its checkpoint."""
-    model.load_state_dict(torch.load(checkpoint, weights_only=False)["model"])
-    return Policy(model, tokenizer, name="in training")

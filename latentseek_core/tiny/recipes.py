@@ -17,8 +17,8 @@ STAGES = (
     Stage("verify", 2_000_000, Mixture(solve=0.4, drill=0.15, equations=0.1, verify=0.35, random_claims=0.3), 2e-3),
     Stage(
         "own answers",
-        4_000_000,
-        Mixture(solve=0.5, drill=0.07, equations=0.08, verify=0.35, own=0.55),
+        3_500_000,
+        Mixture(solve=0.5, drill=0.05, equations=0.08, verify=0.37, own=0.55),
         2e-3,
         decay=True,
         sample_own=2000,

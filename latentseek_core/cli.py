@@ -31,6 +31,9 @@ def run_command(
     temperature: Annotated[float, typer.Option(help="Of sampled answers.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of everything that draws at random.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Problems answered together.")] = 64,
+    budget_from: Annotated[
+        Path | None, typer.Option(help="A finished run: resample spends on each problem at most the tokens that it did.")
+    ] = None,
 ) -> None:
     """Answers the problems of a benchmark by a method, one result line a problem, and prints what came out."""
     settings = {name: value for name, value in locals().items()}
@@ -50,7 +53,7 @@ def _summary(rows) -> None:
 @app.command("notebook")
 def notebook_command(
     path: Annotated[Path, typer.Argument(help="The notebook.")],
-    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-P", help="NAME=VALUE, as often as needed.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE, as often as needed.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the executed notebook and its page go.")] = Path("out"),
     in_place: Annotated[bool, typer.Option("--in-place", help="Execute the notebook where it lies.")] = False,
 ) -> None:

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
+from .problems import DATA
 from .stats import interval
 
 PALETTE = "colorblind"
@@ -16,6 +17,12 @@ PALETTE = "colorblind"
 def set_style() -> None:
     """The kit's theme for all figures that follow."""
     sns.set_theme(context="notebook", style="whitegrid", palette=PALETTE, rc={"figure.dpi": 110, "axes.spines.top": False})
+
+
+def output_folder(name: str) -> Path:
+    """Where a notebook's runs and figures go unless told otherwise: `out/name` in the checkout, else in the current folder."""
+    checkout = DATA.parent
+    return (checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()) / "out" / name
 
 
 def save(figure: plt.Figure, data: pd.DataFrame, folder: Path, name: str) -> None:

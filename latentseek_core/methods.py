@@ -5,14 +5,14 @@ became known together, as soon as they are known. What an outcome cost is counte
 decoded by the reward's model.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .policy import BATCH_SIZE, Policy
+from .policy import BATCH_SIZE, Completion, Policy
 from .problems import Problem
 from .prompts import render_prompt
-from .rewards import Reward, as_score
+from .rewards import Reward, Score, as_score
 from .seek import SeekResult, iterate_results
 from .settings import SeekConfig
 
@@ -25,11 +25,13 @@ class Options:
         prompt: the solver prompt.
         temperature: of sampled answers; greedy ones don't ask.
         batch_size: problems answered together.
+        budgets: answer tokens that each problem may cost, by id; only `resample` asks.
     """
 
     prompt: str | Path = "boxed"
     temperature: float = 1.0
     batch_size: int = BATCH_SIZE
+    budgets: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,40 +108,60 @@ def _outcome(result: SeekResult) -> Outcome:
 def resample(
     policy: Policy, problems: Sequence[Problem], reward: Reward | None, config: SeekConfig, options: Options
 ) -> Iterator[list[Outcome]]:
-    """The token-space twin of a stopping rule: a greedy answer, then fresh samples until the reward passes τ, at most K of them.
+    """The token-space twin of a stopping rule: a greedy answer, then fresh samples until the reward passes τ.
 
-    It looks at the same number of answers as LatentSeek with the same stop, and shares nothing else with it: what it reaches is due
-    to the reward's knowledge alone. The last answer is returned, as there.
+    It shares judge and stop with LatentSeek and nothing else, so what it reaches is due to the judge alone. It draws K samples at
+    most, or, with budgets, as many as a problem's tokens allow: a sample that the budget cuts off is thrown away. The last whole
+    answer is returned, as there.
     """
     for batch in _batches(problems, options.batch_size):
-        prompts = {problem.id: _prompt_ids(policy, problem, options) for problem in batch}
-        steps: dict[str, list[dict]] = {problem.id: [] for problem in batch}
-        running = list(batch)
-        for attempt in range(config.max_iterations + 1):
-            completions = policy.generate(
-                [prompts[problem.id] for problem in running],
-                max_new_tokens=config.max_new_tokens,
-                temperature=options.temperature if attempt else 0.0,
-                seed=config.seed * 1_000_003 + attempt,
-            )
-            answers = [policy.decode_text(c.token_ids) for c in completions]
-            for problem, c, text, score in zip(
-                running, completions, answers, map(as_score, reward(running, answers)), strict=True
-            ):
-                tokens = {"decoded_tokens": c.decoded, "verifier_tokens": score.tokens}
-                row = {"iteration": attempt, "reward": score.value, "checks": score.checks, "answer_text": text}
-                steps[problem.id].append(row | tokens)
-            last = attempt == config.max_iterations
-            ended = [p for p in running if last or steps[p.id][-1]["reward"] > config.reward_threshold]
-            yield [_resampled(problem.id, steps[problem.id], len(prompts[problem.id])) for problem in ended]
-            running = [problem for problem in running if problem not in ended]
-            if not running:
-                break
+        running = [_Resampling(problem, _prompt_ids(policy, problem, options), config, options) for problem in batch]
+        attempt = 0
+        while running:
+            limits = [r.limit for r in running]
+            drawn = {"temperature": options.temperature if attempt else 0.0, "seed": config.seed * 1_000_003 + attempt}
+            completions = policy.generate([r.prompt for r in running], max_new_tokens=limits, **drawn)
+            whole = [r for r, c in zip(running, completions, strict=True) if r.take(policy, c)]
+            scores = reward([r.problem for r in whole], [r.answer_text for r in whole]) if whole else []
+            for r, score in zip(whole, scores, strict=True):
+                r.judge(as_score(score))
+            yield [r.outcome() for r in running if r.ended]
+            running, attempt = [r for r in running if not r.ended], attempt + 1
 
 
-def _resampled(problem_id: str, rows: list[dict], prompt_tokens: int) -> Outcome:
-    spent = [sum(row[name] for row in rows) for name in ("decoded_tokens", "verifier_tokens")]
-    return Outcome(problem_id, rows[-1]["answer_text"], len(rows) - 1, prompt_tokens, *spent, rows)
+class _Resampling:
+    """One problem's samples."""
+
+    def __init__(self, problem: Problem, prompt: list[int], config: SeekConfig, options: Options):
+        self.problem, self.prompt, self.config = problem, prompt, config
+        self.budget = None if options.budgets is None else options.budgets[problem.id]
+        self.rows: list[dict] = []
+        self.spent, self.answer_text, self.ended = 0, "", False
+
+    @property
+    def limit(self) -> int:
+        left = self.config.max_new_tokens if self.budget is None else self.budget - self.spent
+        return min(self.config.max_new_tokens, max(1, left))
+
+    def take(self, policy: Policy, completion: Completion) -> bool:
+        """Counts a sample; whether it is an answer to be judged, rather than one that the budget cut off."""
+        self.spent += completion.decoded
+        self.ended = self.budget is not None and self.spent >= self.budget
+        cut_off = self.ended and not completion.finished and completion.decoded < self.config.max_new_tokens
+        if cut_off and self.rows:
+            return False
+        self.answer_text = policy.decode_text(completion.token_ids)
+        self.rows.append({"iteration": len(self.rows), "answer_text": self.answer_text, "decoded_tokens": completion.decoded})
+        return True
+
+    def judge(self, score: Score) -> None:
+        self.rows[-1] |= {"reward": score.value, "checks": score.checks, "verifier_tokens": score.tokens}
+        out_of_tries = self.budget is None and len(self.rows) > self.config.max_iterations
+        self.ended = self.ended or out_of_tries or score.value > self.config.reward_threshold
+
+    def outcome(self) -> Outcome:
+        judged = sum(row["verifier_tokens"] for row in self.rows)
+        return Outcome(self.problem.id, self.answer_text, len(self.rows) - 1, len(self.prompt), self.spent, judged, self.rows)
 
 
 METHODS: dict[str, Method] = {"cot": cot, "latentseek": latentseek, "resample": resample}

@@ -40,7 +40,7 @@ class Completion:
 
     Attributes:
         token_ids: forced tokens included, the stop token included when reached.
-        latents: `[len(token_ids), hidden]`, z_t the state that x_t was read from; None unless asked for.
+        latents: `[len(token_ids), hidden]` (or the first rows of it), z_t the state that x_t was read from; None unless asked for.
         finished: a stop token ended it (rather than the length limit).
         decoded: how many of the tokens were decoded rather than forced.
     """
@@ -231,7 +231,7 @@ class Policy:
         stop_ids: Collection[int] | None = None,
         temperature: float = 0.0,
         seed: int | Sequence[int] | None = None,
-        keep_latents: bool = False,
+        keep_latents: bool | int = False,
         bare_head: bool = False,
         progress: str | None = None,
     ) -> list[Completion]:
@@ -244,7 +244,7 @@ class Policy:
             stop_ids: tokens that end an answer; the model's own by default.
             seed: for all, or for each prompt. A prompt's draws depend on its seed, its tokens and how many equal prompts come before it
                 in the list, and on nothing else in the batch.
-            keep_latents: return z_1..z_T with each completion.
+            keep_latents: return z_1..z_T with each completion, or, given a number, the first so many of them.
             bare_head: read tokens off the head module alone, without what the model does to its logits behind it.
             progress: a label for a progress bar; none is shown without.
 
@@ -255,13 +255,14 @@ class Policy:
             ValueError: an empty prompt, or one that leaves no room in the model's context.
         """
         rows = self._rows(prompts, forced, max_new_tokens, temperature, seed)
+        kept = 2**31 if keep_latents is True else int(keep_latents)
         stops = self.stop_ids if stop_ids is None else frozenset(stop_ids)
         by_length = sorted(rows, key=lambda row: len(row.prompt) + len(row.forced))
         with tqdm(total=len(rows), desc=progress, unit="answer", disable=progress is None) as bar:
             for start in range(0, len(rows), BATCH_SIZE):
-                for _ in self._decode(by_length[start : start + BATCH_SIZE], stops, temperature, keep_latents, bare_head):
+                for _ in self._decode(by_length[start : start + BATCH_SIZE], stops, temperature, kept, bare_head):
                     bar.update()
-        return [_complete(row, keep_latents) for row in rows]
+        return [_complete(row) for row in rows]
 
     def _rows(self, prompts, forced, max_new_tokens, temperature, seed) -> list[_Row]:
         forced = forced or [[] for _ in prompts]
@@ -288,18 +289,16 @@ class Policy:
             )
         return room
 
-    def _decode(
-        self, rows: list[_Row], stops: frozenset[int], temperature: float, keep_latents: bool, bare_head: bool
-    ) -> Iterator[_Row]:
+    def _decode(self, rows: list[_Row], stops: frozenset[int], temperature: float, kept: int, bare_head: bool) -> Iterator[_Row]:
         """Decodes one batch, yielding each row as it ends; a row that has ended leaves the batch."""
-        live = [row for row in rows if len(row.tokens) < row.limit or keep_latents]
+        live = [row for row in rows if len(row.tokens) < row.limit or kept]
         yield from (row for row in rows if row not in live)
         if not live:
             return
         latents, cache, mask = self._prefill(live)
-        if keep_latents:
+        if kept:
             for row, states in zip(live, latents, strict=True):
-                row.latents.extend(states[len(states) - len(row.forced) - 1 : -1])
+                row.latents.extend(states[len(states) - len(row.forced) - 1 : -1][:kept])
         latents = latents[:, -1]
         while True:
             tokens = self._choose(self.head(latents, bare=bare_head), live, temperature)
@@ -307,7 +306,7 @@ class Policy:
                 if len(row.tokens) < row.limit:
                     row.tokens.append(token)
                     row.finished = token in stops
-                    row.latents += [latent] if keep_latents else []
+                    row.latents += [latent] if len(row.latents) < kept else []
             staying = [i for i, row in enumerate(live) if not row.finished and len(row.tokens) < row.limit]
             if len(staying) < len(live):
                 yield from (row for i, row in enumerate(live) if i not in staying)
@@ -347,8 +346,8 @@ class Policy:
         return chosen.clamp(max=logits.shape[-1] - 1).to(self.device)
 
 
-def _complete(row: _Row, keep_latents: bool) -> Completion:
-    latents = torch.stack(row.latents) if keep_latents and row.latents else None
+def _complete(row: _Row) -> Completion:
+    latents = torch.stack(row.latents) if row.latents else None
     return Completion(row.tokens, latents, row.finished, len(row.tokens) - len(row.forced))
 
 

@@ -33,7 +33,8 @@ REWARDS = {
 class RunConfig(BaseModel):
     """Everything that a run depends on; it is written beside the results as `config.json`.
 
-    `out` is the run's folder. `reward` is needed by the methods that use one. Search settings are those of `SeekConfig`.
+    `out` is the run's folder. `budget_from` is the folder of a finished run: `resample` may spend on each problem as many answer tokens
+    as that run did. `reward` is needed by the methods that use one. Search settings are those of `SeekConfig`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -58,6 +59,7 @@ class RunConfig(BaseModel):
     temperature: float = Field(1.0, gt=0)
     seed: int = 0
     batch_size: int = Field(BATCH_SIZE, ge=1)
+    budget_from: Path | None = None
 
     @field_validator("method")
     @classmethod
@@ -118,7 +120,7 @@ def run(config: RunConfig, policy: Policy | None = None) -> Path:
         return config.out
     policy = policy or Policy.from_pretrained(config.model)
     reward = REWARDS[config.reward](policy, config.prompt) if config.method != "cot" else None
-    options = Options(config.prompt, config.temperature, config.batch_size)
+    options = Options(config.prompt, config.temperature, config.batch_size, _budgets(config, left))
     by_id = {problem.id: problem for problem in left}
     policy.forwarded_tokens, started = 0, time.perf_counter()
     with results.open("a", encoding="utf-8") as file, tqdm(total=len(problems), initial=len(done), desc=config.out.name) as bar:
@@ -136,6 +138,15 @@ def run(config: RunConfig, policy: Policy | None = None) -> Path:
             file.flush()
             bar.update(len(outcomes))
     return config.out
+
+
+def _budgets(config: RunConfig, problems: list[Problem]) -> dict[str, int] | None:
+    if config.budget_from is None:
+        return None
+    spent = {row["problem_id"]: row["answer_tokens"] for row in _rows(config.budget_from / "results.jsonl")}
+    if missing := [problem.id for problem in problems if problem.id not in spent]:
+        raise ValueError(f"{config.budget_from} has no result for problem {missing[0]}; finish that run first")
+    return spent
 
 
 def _row(problem: Problem, outcome: Outcome, style: str) -> dict[str, Any]:

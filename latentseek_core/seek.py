@@ -141,7 +141,9 @@ def _search(
     """Algorithm 1 on a batch of problems; yields those still running, `(index, search)` each, after each step."""
     rules = config.rules
     limit, stops = rules.first_limit(config), rules.first_stops(policy)
-    cots = policy.generate(prompts, max_new_tokens=limit, stop_ids=stops, keep_latents=True, bare_head=rules.bare_head)
+    cots = policy.generate(
+        prompts, max_new_tokens=limit, stop_ids=stops, keep_latents=config.max_latents, bare_head=rules.bare_head
+    )
     running = [(i, _Search(*each, policy, config)) for i, each in enumerate(zip(problems, prompts, cots, strict=True))]
     while running:
         scores = reward([s.problem for _, s in running], [s.answer_text for _, s in running])  # r ← R(x, c)

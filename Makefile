@@ -25,11 +25,11 @@ notebooks: $(READY)  ## executes all notebooks anew, in place
 	@mkdir -p notebooks/figures && cp out/quickstart/accuracy.* notebooks/figures/
 
 # The committed runs on the embedded model: all 1,000 test problems, about a quarter of an hour. What is finished is not done again.
-RUN := $(BIN)/latentseek run -m tiny-qwen2-1.8m -b tiny-gsm --lr 0.1 --max-new-tokens 256
+RUN := $(BIN)/latentseek run -m tiny-qwen2-1.8m -b tiny-gsm --max-new-tokens 256
 RUNS := data/runs/tiny-gsm
 
 runs: $(READY)  ## measures the methods on the embedded model
-	$(RUN) --method cot --reward self -o $(RUNS)/cot
+	$(RUN) --method cot -o $(RUNS)/cot
 	for reward in self psrm; do \
 	    $(RUN) --method latentseek --reward $$reward -o $(RUNS)/latentseek-$$reward && \
 	    $(RUN) --method resample --reward $$reward --budget-from $(RUNS)/latentseek-$$reward -o $(RUNS)/resample-$$reward || exit 1; \

@@ -85,7 +85,7 @@ def load_benchmark(
 
 def _read(path: Path, benchmark: str = "") -> list[Problem]:
     problems = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+    for number, line in enumerate(path.read_text(encoding="utf-8").rstrip("\n").split("\n")):
         try:
             row = json.loads(line)
             kind = "embedded" if benchmark else _kind(row)

@@ -34,7 +34,7 @@ class RunConfig(BaseModel):
     """Everything that a run depends on; it is written beside the results as `config.json`.
 
     `out` is the run's folder. `budget_from` is the folder of a finished run: `resample` may spend on each problem as many answer tokens
-    as that run did. `reward` is needed by the methods that use one. Search settings are those of `SeekConfig`.
+    as that run did. `reward` is empty for the chain of thought, which asks none. Search settings are those of `SeekConfig`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -71,13 +71,14 @@ class RunConfig(BaseModel):
     @field_validator("reward")
     @classmethod
     def _known_reward(cls, reward: str) -> str:
-        if reward not in REWARDS:
+        if reward and reward not in REWARDS:
             raise ValueError(f"unknown reward {reward!r}: use one of {', '.join(REWARDS)}")
         return reward
 
     @model_validator(mode="after")
     def _settings_fit(self) -> "RunConfig":
         self.seek_config()
+        self.reward = "" if self.method == "cot" else self.reward
         return self
 
     def seek_config(self) -> SeekConfig:
@@ -114,29 +115,28 @@ def run(config: RunConfig, policy: Policy | None = None) -> Path:
     problems = load_benchmark(config.benchmark, split=config.split, limit=config.limit)
     _claim_folder(config)
     results = config.out / "results.jsonl"
+    _drop_torn_line(results)
     done = {row["problem_id"] for row in _rows(results)}
     left = [problem for problem in problems if problem.id not in done]
     if not left:
         return config.out
     policy = policy or Policy.from_pretrained(config.model)
-    reward = REWARDS[config.reward](policy, config.prompt) if config.method != "cot" else None
+    reward = REWARDS[config.reward](policy, config.prompt) if config.reward else None
     options = Options(config.prompt, config.temperature, config.batch_size, _budgets(config, left))
     by_id = {problem.id: problem for problem in left}
     policy.forwarded_tokens, started = 0, time.perf_counter()
     with results.open("a", encoding="utf-8") as file, tqdm(total=len(problems), initial=len(done), desc=config.out.name) as bar:
         for outcomes in METHODS[config.method](policy, left, reward, settings, options):
+            if not outcomes:
+                continue
             # What can't be told apart by problem is shared out evenly among those that became known together.
-            forwarded, seconds = (
-                policy.forwarded_tokens / max(1, len(outcomes)),
-                (time.perf_counter() - started) / max(1, len(outcomes)),
-            )
+            forwarded, seconds = policy.forwarded_tokens / len(outcomes), (time.perf_counter() - started) / len(outcomes)
             shared = {"forwarded_tokens": round(forwarded), "seconds": round(seconds, 3)}
-            for outcome in outcomes:
-                file.write(json.dumps(_row(by_id[outcome.problem_id], outcome, style) | shared, ensure_ascii=False) + "\n")
-            if outcomes:
-                policy.forwarded_tokens, started = 0, time.perf_counter()
+            rows = [_row(by_id[outcome.problem_id], outcome, style) | shared for outcome in outcomes]
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             file.flush()
             bar.update(len(outcomes))
+            policy.forwarded_tokens, started = 0, time.perf_counter()
     return config.out
 
 
@@ -185,15 +185,17 @@ def _claim_folder(config: RunConfig) -> None:
     path.write_text(json.dumps({"config": settings, "origin": origin}, indent=1) + "\n")
 
 
+def _drop_torn_line(path: Path) -> None:
+    """Removes a last line that a kill cut off."""
+    if path.exists():
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+
+
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """The finished lines of a results file; a last line that was cut off by a kill is removed from it."""
-    if not path.exists():
-        return []
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        path.write_text(whole, encoding="utf-8")
-    return [json.loads(line) for line in whole.splitlines()]
+    """The whole lines of a results file."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].split("\n") if line]
 
 
 def load_runs(pattern: str | Path) -> pd.DataFrame:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..policy import MODELS_FOLDER, Policy
+from ..prompts import render_prompt
 from ..stats import interval
 from . import worked
-from .examples import VERIFIERS
+from .examples import VERIFIERS, as_problem
 from .measure import accuracy, answers_of, verifier_confusion
 from .recipes import RECIPES
 
@@ -24,7 +25,7 @@ def install(trained: Path, name: str) -> Path:
 
 
 def measure(name: str, count: int = 1000, judged: int = 400) -> dict[str, Any]:
-    """Greedy answers to `count` test problems in both formats, and verdicts on `judged` of them; also per operation."""
+    """Greedy answers to `count` test problems in both formats, and verdicts on `judged` of them."""
     policy, stories = Policy.from_pretrained(name), worked.draw_stories("test", count, seed=0)
     answers = answers_of(policy, stories)
     asjson = answers_of(policy, stories, style="json")
@@ -51,9 +52,6 @@ def measure(name: str, count: int = 1000, judged: int = 400) -> dict[str, Any]:
 
 def _starting(policy: Policy, stories, word: str) -> list[str]:
     """Greedy answers that are made to begin with a word."""
-    from ..prompts import render_prompt
-    from .examples import as_problem
-
     prompts = [policy.encode(render_prompt(as_problem(story))) for story in stories]
     start = policy.tokenizer(word, add_special_tokens=False)["input_ids"]
     completions = policy.generate(prompts, forced=[start] * len(prompts), max_new_tokens=220)

@@ -12,6 +12,7 @@ import secrets
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,15 @@ def embedded_models() -> list[str]:
 
 
 @dataclass(frozen=True, eq=False)
+class Memory:
+    """What the model keeps of tokens that it has read, so as not to read them again: keys and values of each layer, each
+    `[heads, len(tokens), width]`."""
+
+    tokens: list[int]
+    states: list[tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
 class Completion:
     """What was decoded after one prompt.
 
@@ -43,12 +53,14 @@ class Completion:
         latents: `[len(token_ids), hidden]` (or the first rows of it), z_t the state that x_t was read from; None unless asked for.
         finished: a stop token ended it (rather than the length limit).
         decoded: how many of the tokens were decoded rather than forced.
+        memory: of the prompt and the first tokens; None unless asked for, or where the model's window has dropped some.
     """
 
     token_ids: list[int]
     latents: torch.Tensor | None
     finished: bool
     decoded: int
+    memory: Memory | None = None
 
 
 @dataclass(eq=False)
@@ -60,11 +72,23 @@ class _Row:
     forced: list[int]
     limit: int
     draws: torch.Tensor | None
+    memory: Memory | None
 
     def __post_init__(self):
         self.tokens: list[int] = list(self.forced)
         self.latents: list[torch.Tensor] = []
         self.finished = False
+
+
+@dataclass(frozen=True)
+class _How:
+    """How a batch is decoded; see `Policy.generate`."""
+
+    stops: frozenset[int]
+    temperature: float
+    kept: int
+    bare_head: bool
+    remember: int | None
 
 
 class Policy:
@@ -75,6 +99,7 @@ class Policy:
         folder: the model's folder where it is a local one (it may bring prompt files of its own).
         stop_ids: tokens that end an answer.
         context_length: most positions the model was made for, None if it doesn't say.
+        window: how far the model's shortest sliding window reaches, None if it has none.
         forwarded_tokens: real token positions that went through the backbone since this was last set to 0.
         padded_tokens: padding positions that went through beside them.
     """
@@ -86,6 +111,8 @@ class Policy:
         self.context_length: int | None = getattr(self.text_config, "max_position_embeddings", None)
         self.stop_ids = frozenset(_as_list(model.generation_config.eos_token_id) + _as_list(tokenizer.eos_token_id))
         self.backbone, self.head_module = self._cut()
+        sliding = [layer.sliding_window for layer in DynamicCache(config=self.text_config).layers if layer.is_sliding]
+        self.window: int | None = min(sliding, default=None)
         self._accepts = set(inspect.signature(self.backbone.forward).parameters)
         self._check_head()
 
@@ -233,6 +260,8 @@ class Policy:
         seed: int | Sequence[int] | None = None,
         keep_latents: bool | int = False,
         bare_head: bool = False,
+        after: Sequence[Memory | None] | None = None,
+        remember: int | None = None,
         progress: str | None = None,
     ) -> list[Completion]:
         """Decodes an answer to each prompt: greedy at temperature 0, else sampled.
@@ -246,6 +275,8 @@ class Policy:
                 in the list, and on nothing else in the batch.
             keep_latents: return z_1..z_T with each completion, or, given a number, the first so many of them.
             bare_head: read tokens off the head module alone, without what the model does to its logits behind it.
+            after: memories of earlier completions; as far as a prompt and its forced tokens begin alike, they are not read again.
+            remember: return a memory of each prompt and of so many tokens of its answer.
             progress: a label for a progress bar; none is shown without.
 
         Returns:
@@ -254,28 +285,28 @@ class Policy:
         Raises:
             ValueError: an empty prompt, or one that leaves no room in the model's context.
         """
-        rows = self._rows(prompts, forced, max_new_tokens, temperature, seed)
-        kept = 2**31 if keep_latents is True else int(keep_latents)
+        rows = self._rows(prompts, forced, max_new_tokens, temperature, seed, after)
         stops = self.stop_ids if stop_ids is None else frozenset(stop_ids)
+        how = _How(stops, temperature, 2**31 if keep_latents is True else int(keep_latents), bare_head, remember)
         by_length = sorted(rows, key=lambda row: len(row.prompt) + len(row.forced))
         with tqdm(total=len(rows), desc=progress, unit="answer", disable=progress is None) as bar:
             for start in range(0, len(rows), BATCH_SIZE):
-                for _ in self._decode(by_length[start : start + BATCH_SIZE], stops, temperature, kept, bare_head):
+                for _ in self._decode(by_length[start : start + BATCH_SIZE], how):
                     bar.update()
         return [_complete(row) for row in rows]
 
-    def _rows(self, prompts, forced, max_new_tokens, temperature, seed) -> list[_Row]:
-        forced = forced or [[] for _ in prompts]
+    def _rows(self, prompts, forced, max_new_tokens, temperature, seed, after) -> list[_Row]:
+        forced, after = forced or [[] for _ in prompts], after or [None for _ in prompts]
         limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
         seeds = list(seed) if isinstance(seed, Sequence) else [seed] * len(prompts)
         rows, copies = [], {}
-        for index, (prompt, start, limit, own) in enumerate(zip(prompts, forced, limits, seeds, strict=True)):
+        for index, (prompt, start, limit, own, memory) in enumerate(zip(prompts, forced, limits, seeds, after, strict=True)):
             room = self._room(index, prompt)
             key = (tuple(prompt), own)
             copies[key] = copies.get(key, -1) + 1
             limit = min(limit, room)
             draws = _draws(limit, own, prompt, copies[key]) if temperature > 0 else None
-            rows.append(_Row(index, list(prompt), list(start)[:limit], limit, draws))
+            rows.append(_Row(index, list(prompt), list(start)[:limit], limit, draws, memory))
         return rows
 
     def _room(self, index: int, prompt: Sequence[int]) -> int:
@@ -289,27 +320,29 @@ class Policy:
             )
         return room
 
-    def _decode(self, rows: list[_Row], stops: frozenset[int], temperature: float, kept: int, bare_head: bool) -> Iterator[_Row]:
+    def _decode(self, rows: list[_Row], how: _How) -> Iterator[_Row]:
         """Decodes one batch, yielding each row as it ends; a row that has ended leaves the batch."""
-        live = [row for row in rows if len(row.tokens) < row.limit or kept]
+        live = [row for row in rows if len(row.tokens) < row.limit or how.kept or how.remember is not None]
         yield from (row for row in rows if row not in live)
         if not live:
             return
-        latents, cache, mask = self._prefill(live)
-        if kept:
+        latents, cache, mask = self._prefill(live, bool(how.kept))
+        if how.kept:
             for row, states in zip(live, latents, strict=True):
-                row.latents.extend(states[len(states) - len(row.forced) - 1 : -1][:kept])
+                row.latents.extend(states[len(states) - len(row.forced) - 1 : -1][: how.kept])
         latents = latents[:, -1]
         while True:
-            tokens = self._choose(self.head(latents, bare=bare_head), live, temperature)
+            tokens = self._choose(self.head(latents, bare=how.bare_head), live, how.temperature)
             for row, token, latent in zip(live, tokens.tolist(), latents, strict=True):
                 if len(row.tokens) < row.limit:
                     row.tokens.append(token)
-                    row.finished = token in stops
-                    row.latents += [latent] if len(row.latents) < kept else []
+                    row.finished = token in how.stops
+                    row.latents += [latent] if len(row.latents) < how.kept else []
             staying = [i for i, row in enumerate(live) if not row.finished and len(row.tokens) < row.limit]
             if len(staying) < len(live):
-                yield from (row for i, row in enumerate(live) if i not in staying)
+                for i in sorted(set(range(len(live))) - set(staying)):
+                    live[i].memory = None if how.remember is None else _remember(cache, mask[i], i, live[i], how.remember)
+                    yield live[i]
                 if not staying:
                     return
                 keep = torch.tensor(staying, device=self.device)
@@ -318,14 +351,32 @@ class Policy:
             mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
             latents = self._forward(tokens[:, None], mask, cache)[:, -1]
 
-    def _prefill(self, rows: list[_Row]) -> tuple[torch.Tensor, DynamicCache, torch.Tensor]:
-        """Reads prompts and forced tokens, padded on the left: states `[rows, width, hidden]`, cache, mask `[rows, width]`."""
+    def _prefill(self, rows: list[_Row], all_latents: bool) -> tuple[torch.Tensor, DynamicCache, torch.Tensor]:
+        """Reads what is not yet known of prompts and forced tokens: states `[rows, new, hidden]`, cache, mask `[rows, known + new]`.
+
+        Known and new part are each padded on the left; the mask hides the padding of both.
+        """
         sequences = [row.prompt + row.forced for row in rows]
-        width = max(map(len, sequences))
-        ids = torch.tensor([[0] * (width - len(s)) + s for s in sequences], device=self.device)
-        mask = torch.tensor([[0] * (width - len(s)) + [1] * len(s) for s in sequences], device=self.device)
+        known = self._known(rows, sequences, all_latents)
+        before, new = max(known), max(len(s) - k for s, k in zip(sequences, known, strict=True))
         cache = DynamicCache(config=self.text_config)
+        if before:
+            _recall(cache, rows, known, before)
+        ids, mask = [], []
+        for sequence, k in zip(sequences, known, strict=True):
+            gap = new - (len(sequence) - k)
+            ids.append([0] * gap + sequence[k:])
+            mask.append([0] * (before - k) + [1] * k + [0] * gap + [1] * (new - gap))
+        ids, mask = torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
         return self._forward(ids, mask, cache), cache, mask
+
+    def _known(self, rows: list[_Row], sequences: list[list[int]], all_latents: bool) -> list[int]:
+        """How many tokens of each row need not be read again: at least one must be, for a state to read the next token from."""
+        if self.window and 2 * max(map(len, sequences)) + max(row.limit for row in rows) > self.window:
+            return [0] * len(rows)  # with padding in the middle, a sliding window would reach less far than it should
+        ends = [(len(row.prompt) if all_latents else len(s)) - 1 for row, s in zip(rows, sequences, strict=True)]
+        memories = [row.memory.tokens if row.memory else [] for row in rows]
+        return [shared_length([m, s[:end]]) for m, s, end in zip(memories, sequences, ends, strict=True)]
 
     def _forward(self, ids: torch.Tensor, mask: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
         """The backbone on new tokens `[rows, new]` behind a cache; `mask` `[rows, cached + new]` is 0 at padding."""
@@ -348,7 +399,28 @@ class Policy:
 
 def _complete(row: _Row) -> Completion:
     latents = torch.stack(row.latents) if row.latents else None
-    return Completion(row.tokens, latents, row.finished, len(row.tokens) - len(row.forced))
+    return Completion(row.tokens, latents, row.finished, len(row.tokens) - len(row.forced), row.memory)
+
+
+def _remember(cache: DynamicCache, mask: torch.Tensor, place: int, row: _Row, count: int) -> Memory | None:
+    """The memory of one row of a batch, without padding."""
+    if any(not layer.is_initialized or layer.keys.shape[-2] != len(mask) for layer in cache.layers):
+        return None
+    columns = mask.nonzero()[: len(row.prompt) + count, 0]
+    states = [(layer.keys[place][:, columns], layer.values[place][:, columns]) for layer in cache.layers]
+    return Memory((row.prompt + row.tokens)[: len(columns)], states)
+
+
+def _recall(cache: DynamicCache, rows: list[_Row], known: list[int], width: int) -> None:
+    """Fills a new cache with the first `known` tokens of each row's memory, padded on the left to `width`."""
+    nothing = next(row.memory for row in rows if row.memory)
+    for layer in range(len(cache.layers)):
+        states = [(row.memory or nothing).states[layer] for row in rows]
+        keys, values = (
+            torch.stack([F.pad(state[:, :k], (0, 0, width - k, 0)) for state, k in zip(column, known, strict=True)])
+            for column in zip(*states, strict=True)
+        )
+        cache.update(keys, values, layer)
 
 
 def _draws(count: int, seed: int | None, prompt: Sequence[int], copy: int) -> torch.Tensor:
@@ -358,6 +430,11 @@ def _draws(count: int, seed: int | None, prompt: Sequence[int], copy: int) -> to
     digest = hashlib.sha256(repr((seed, list(prompt), copy)).encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
     return torch.rand(count, generator=generator, dtype=torch.float64)
+
+
+def shared_length(sequences: Sequence[Sequence[int]]) -> int:
+    """How many tokens all sequences begin with in common."""
+    return sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, zip(*sequences, strict=False)))
 
 
 def _as_list(ids: int | list[int] | None) -> list[int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .answers import extract_answer, is_correct
-from .policy import Policy
+from .policy import Completion, Policy, shared_length
 from .problems import Problem
 from .prompts import load_prompt, prompt_style, render_checks
 
@@ -112,19 +112,28 @@ class SelfReward(_Addable):
 
     def _judge(self, pairs: list[tuple[Problem, str]]) -> list[int]:
         """Remembers the verdicts on new answers; returns the tokens written for each."""
-        prompts = [self.policy.encode(m) for pair in pairs for m in render_checks(*pair, self.prompt).values()]
+        groups = [[self.policy.encode(m) for m in render_checks(*pair, self.prompt).values()] for pair in pairs]
         room = self.policy.context_length or 2**31
-        fitting = [i for i, ids in enumerate(prompts) if len(ids) < room]  # an endless answer may leave no room to judge it
-        completions = self.policy.generate([prompts[i] for i in fitting], max_new_tokens=self.max_new_tokens)
-        replies = dict(zip(fitting, completions, strict=True))
-        names, spent = list(self.prompt["checks"]), []
-        for row, (problem, answer) in enumerate(pairs):
-            mine = [replies.get(row * len(names) + i) for i in range(len(names))]
-            texts = ["" if c is None else self.policy.decode_text(c.token_ids) for c in mine]
-            verdicts = [read_verdict(text, self.prompt["verdict"]) for text in texts]
-            self._known[problem.question, answer] = dict(zip(names, verdicts, strict=True))
-            spent.append(sum(c.decoded for c in mine if c is not None))
+        groups = [
+            group if max(map(len, group)) < room else [] for group in groups
+        ]  # an endless answer may leave no room to judge it
+        completions = iter(self._reply([group for group in groups if group]))
+        spent = []
+        for (problem, answer), group in zip(pairs, groups, strict=True):
+            mine = [next(completions) for _ in group]
+            verdicts = [read_verdict(self.policy.decode_text(c.token_ids), self.prompt["verdict"]) for c in mine]
+            self._known[problem.question, answer] = dict.fromkeys(self.prompt["checks"]) | dict(
+                zip(self.weights, verdicts, strict=False)
+            )
+            spent.append(sum(c.decoded for c in mine))
         return spent
+
+    def _reply(self, groups: list[list[list[int]]]) -> list[Completion]:
+        """The replies to each group of checks, in a row; what a group's prompts open with is read once for all of them."""
+        opened = self.policy.generate([g[0][: max(1, shared_length(g))] for g in groups], max_new_tokens=0, remember=0)
+        after = [c.memory for c, group in zip(opened, groups, strict=True) for _ in group]
+        prompts = [ids for group in groups for ids in group]
+        return self.policy.generate(prompts, max_new_tokens=self.max_new_tokens, after=after)
 
 
 def read_verdict(reply: str, marker: str) -> bool | None:

@@ -80,7 +80,7 @@ class _Search:
         self.tokens = cot.token_ids[: self.n_latents]  # x_1..x_N as read off z
         self.latents = self.rules.latents(cot.latents[: self.n_latents]).requires_grad_(self.n_latents > 0)
         self.optimizer = OPTIMIZERS[config.optimizer]([self.latents], lr=config.learning_rate)
-        self.known: dict[tuple[int, ...], list[int]] = {}
+        self.memory, self.known = cot.memory, {}  # what the model has read last; the answers by their openings
         self.answer_ids, self.decoded, self.loss, self.changed = cot.token_ids, cot.decoded, None, []
         if self.rules.reuses_chain_of_thought:
             self.known[tuple(self.prefix)] = cot.token_ids
@@ -166,9 +166,11 @@ def _continue(policy: Policy, searches: list[_Search], config: SeekConfig) -> No
         max_new_tokens=[config.rules.later_limit(config, search.n_latents) for search in searches],
         stop_ids=config.rules.later_stops(policy),
         bare_head=config.rules.bare_head,
+        after=[search.memory for search in searches],
+        remember=config.max_latents,
     )
     for search, completion in zip(searches, completions, strict=True):
-        search.answer_ids, search.decoded = completion.token_ids, completion.decoded
+        search.answer_ids, search.decoded, search.memory = completion.token_ids, completion.decoded, completion.memory
         search.known[tuple(search.prefix)] = completion.token_ids
 
 

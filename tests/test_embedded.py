@@ -6,15 +6,15 @@ from functools import lru_cache
 import pytest
 import torch
 
-from latentseek_core import PerfectSparseReward, Policy, SeekConfig, SelfReward, embedded_models, load_benchmark, seek
+from latentseek_core import PerfectSparseReward, Policy, SeekConfig, SelfReward, embedded_models, is_correct, load_benchmark, seek
 from latentseek_core.methods import Options, cot, resample
-from latentseek_core.policy import MODELS_FOLDER
-from latentseek_core.runs import _row
+from latentseek_core.policy import MODELS_FOLDER, shared_length
+from latentseek_core.prompts import render_checks
 from latentseek_core.tiny import measure, worked
 
 MODEL = "tiny-qwen2-1.8m"
 N = 400
-CONFIG = SeekConfig(learning_rate=0.1, max_new_tokens=256)
+CONFIG = SeekConfig(max_new_tokens=256)
 
 
 @lru_cache
@@ -27,11 +27,14 @@ def problems():
     return load_benchmark("tiny-gsm", limit=N)
 
 
-@lru_cache
-def solved_by(method, reward, config=CONFIG) -> dict[str, bool]:
-    by_id = {problem.id: problem for problem in problems()}
-    outcomes = [o for group in method(policy(), problems(), reward, config, Options(batch_size=200)) for o in group]
-    return {o.problem_id: (_row(by_id[o.problem_id], o, "boxed")["correct"], o.answer_tokens) for o in outcomes}
+def solved_by(method, reward, budgets=None) -> dict[str, tuple[bool, int]]:
+    """Whether each problem was solved, and the answer tokens it took."""
+    gold = {problem.id: problem.answer for problem in problems()}
+    outcomes = [
+        o for group in method(policy(), problems(), reward, CONFIG, Options(batch_size=200, budgets=budgets)) for o in group
+    ]
+    right = {o.problem_id: is_correct(o.answer_text, gold[o.problem_id], style="boxed", benchmark="tiny-gsm") for o in outcomes}
+    return {o.problem_id: (right[o.problem_id], o.answer_tokens) for o in outcomes}
 
 
 def test_the_model_is_small_and_says_what_it_is():
@@ -55,6 +58,21 @@ def test_it_answers_in_both_formats_and_its_verdicts_can_be_read():
     assert sum(verdict is None for score in scores for verdict in score.checks.values()) <= 4
 
 
+def test_four_verdicts_share_one_reading():
+    stories = worked.draw_stories("tune", 8, 4)
+    problems, answers = [measure.as_problem(s) for s in stories], measure.answers_of(policy(), stories)
+    reward = SelfReward(policy())
+    policy().forwarded_tokens = 0
+    scores = reward(problems, answers)
+    floor = 0
+    for problem, answer, score in zip(problems, answers, scores, strict=True):
+        prompts = [policy().encode(m) for m in render_checks(problem, answer, reward.prompt).values()]
+        shared = shared_length(prompts)
+        assert shared > 0.9 * len(prompts[0])
+        floor += shared + sum(len(ids) - shared for ids in prompts) + score.tokens
+    assert policy().forwarded_tokens <= floor
+
+
 @pytest.mark.slow
 def test_the_chain_of_thought_leaves_room_and_the_oracle_uses_it():
     first = solved_by(cot, None)
@@ -64,8 +82,10 @@ def test_the_chain_of_thought_leaves_room_and_the_oracle_uses_it():
     reached = {r.problem_id for r in results if r.steps[-1].reward == 0}
     assert {name for name, (right, _) in first.items() if right} <= reached
     assert len(reached) / N >= base + 0.03
-    again = solved_by(resample, PerfectSparseReward())
+    budgets = {r.problem_id: sum(step.decoded_tokens for step in r.steps) for r in results}
+    again = solved_by(resample, PerfectSparseReward(), budgets)
     assert sum(right for right, _ in again.values()) / N >= base + 0.03
+    assert all(tokens <= budgets[name] for name, (_, tokens) in again.items())
 
 
 @pytest.mark.slow

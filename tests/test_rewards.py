@@ -33,7 +33,9 @@ def fake_replies(policy, monkeypatch, words):
     """Lets the policy reply to the four checks with these verdict words."""
     calls = []
 
-    def generate(prompts, **_):
+    def generate(prompts, max_new_tokens, **_):
+        if max_new_tokens == 0:  # only the shared opening is read
+            return [Completion([], None, False, 0)] * len(prompts)
         calls.append(prompts)
         texts = [f"{MARKER} {word}" if word else "hm" for word in words] * (len(prompts) // 4)
         return [Completion(policy.encode(text), None, True, 5) for text in texts]

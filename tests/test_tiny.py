@@ -3,6 +3,9 @@
 import random
 
 import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import Qwen2Config
 
 from latentseek_core import embedded_benchmarks, load_benchmark
 from latentseek_core.answers import is_correct
@@ -10,7 +13,7 @@ from latentseek_core.tiny import stories, worked
 from latentseek_core.tiny.benchmark import write_splits
 from latentseek_core.tiny.examples import Encoder, Mixture, batches, draw_example, random_calculation
 from latentseek_core.tiny.stories import Ref, evaluate
-from latentseek_core.tiny.train import make_tokenizer
+from latentseek_core.tiny.train import Recipe, Stage, Trainer, make_tokenizer, weighted_loss
 
 
 def many(count=300, seed=0):
@@ -119,6 +122,34 @@ def test_calculations_in_drills_are_right():
         assert eval(f"{a}{op.replace('/', '//')}{b}") == result
         assert worked.check_equation(a, op, b, result)[1]
         assert not worked.check_equation(a, op, b, worked.near_miss(rng, result))[1]
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_ends_as_an_unbroken_one(tmp_path, monkeypatch):
+    shape = {"vocab_size": 640, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1}
+    stages = (
+        Stage("one", 5000, Mixture(solve=0.5, drill=0.5), 1e-3),
+        Stage("two", 5000, Mixture(verify=1, own=0.5), 1e-3, decay=True, sample_own=12),
+    )
+    recipe = Recipe(Qwen2Config(**shape, intermediate_size=32, eos_token_id=1), stages, batch_tokens=1024, checkpoint_steps=2)
+    whole = Trainer(recipe, tmp_path / "whole")
+    before = weighted_loss(whole.model, *next(whole._source(stages[0], 0))).item()
+    whole.run()
+    assert weighted_loss(whole.model, *next(whole._source(stages[0], 0))).item() < before
+    step, calls = Trainer._step, []
+
+    def pulled(self, *args):
+        calls.append(1)
+        if len(calls) == 9:
+            raise KeyboardInterrupt
+        return step(self, *args)
+
+    monkeypatch.setattr(Trainer, "_step", pulled)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(recipe, tmp_path / "broken").run()
+    Trainer(recipe, tmp_path / "broken").run()
+    weights = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "broken")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_problems_of_the_box_and_of_files(tmp_path):

@@ -127,6 +127,9 @@ should be refused):
 {stages}
 
 Batches of about {recipe.batch_tokens} tokens, float32, Muon for matrices and AdamW for the rest, seed {recipe.seed}; about half an hour on two cores.
+The committed weights come from a training that was broken off once in its last stage and went on from the checkpoint. The recipe
+gives a model of the same kind; the same bits only on the same machine and versions, and not these, for which batches were drawn
+without a fresh start at each checkpoint.
 
 ## What it is not
 

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,7 @@ class Recipe:
     stages: tuple[Stage, ...]
     seed: int = 0
     batch_tokens: int = 4096
+    checkpoint_steps: int = 250
 
 
 class Muon(torch.optim.Optimizer):
@@ -97,7 +98,7 @@ def make_tokenizer(seed: int) -> PreTrainedTokenizerBase:
 
 
 class Trainer:
-    """Trains by a recipe in `folder`, writing a checkpoint every 250 steps and continuing from the last one found."""
+    """Trains by a recipe in `folder`, writing checkpoints and continuing from the last one found."""
 
     def __init__(self, recipe: Recipe, folder: Path):
         self.recipe, self.folder = recipe, folder
@@ -152,8 +153,7 @@ class Trainer:
             from .measure import sample_own_answers
 
             self.own = sample_own_answers(self.model, self.tokenizer, stage.sample_own, seed=self.recipe.seed + index)
-        rng = random.Random(f"{self.recipe.seed}/{index}/{self.done['steps']}")
-        source = batches(rng, stage.mixture, self.own, Encoder(self.tokenizer), self.recipe.batch_tokens)
+        source = self._source(stage, index)
         with tqdm(total=stage.tokens, initial=self.done["tokens"], unit="tok", desc=stage.name, mininterval=10) as bar:
             while self.done["tokens"] < stage.tokens:
                 ids, weights = next(source)
@@ -163,9 +163,15 @@ class Trainer:
                 bar.update(ids.numel())
                 if self.done["steps"] % 25 == 0:
                     bar.set_postfix(loss=f"{loss:.3f}")
-                if self.done["steps"] % 250 == 0:
+                if self.done["steps"] % self.recipe.checkpoint_steps == 0:
                     self._save()
                     self._log(stage, loss)
+                    source = self._source(stage, index)
+
+    def _source(self, stage: Stage, index: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Batches from here on, drawn anew at each checkpoint, so that an interrupted training is the same as an unbroken one."""
+        rng = random.Random(f"{self.recipe.seed}/{index}/{self.done['steps']}")
+        return batches(rng, stage.mixture, self.own, Encoder(self.tokenizer), self.recipe.batch_tokens)
 
     def _step(self, stage: Stage, ids: torch.Tensor, weights: torch.Tensor) -> float:
         left = 1 - self.done["tokens"] / stage.tokens

@@ -34,6 +34,9 @@ SENTENCES = {
     "price": ["This brings {eq} {noun}.", "At {size} dollars each it is {eq} {noun}."],
 }
 
+# What a step becomes when it is read the wrong way round.
+TURNED = {"gain": "lose", "lose": "gain", "more": "fewer", "fewer": "more"}
+
 CHECKS = ("answer_correct", "understanding_check", "calculation_check", "answer_completeness")
 EQUATION = re.compile(r"(\d+)([-+*/])(\d+)(?:~\d+)?=(\d+)")
 BOXED = re.compile(r"\\boxed\{(\d+)\}|\"final answer\": \"(\d+)\"")
@@ -189,9 +192,8 @@ def misread(story: Story, rng: random.Random) -> Story | None:
     if kind == "drop" and len(steps) > 1 and isinstance(step.left, Ref) and not isinstance(steps[-1].right, Ref):
         del steps[index]
         steps[index:] = [Step(Ref(i - 1), s.op, s.right, s.kind, s.who, s.noun) for i, s in enumerate(steps) if i >= index]
-    elif kind == "turn" and step.op in "+-" and not isinstance(step.right, Ref):
-        turned = {"gain": "lose", "lose": "gain", "more": "fewer", "fewer": "more"}[step.kind]
-        steps[index] = Step(step.left, "-" if step.op == "+" else "+", step.right, turned, step.who, step.noun)
+    elif kind == "turn" and step.kind in TURNED:
+        steps[index] = Step(step.left, "-" if step.op == "+" else "+", step.right, TURNED[step.kind], step.who, step.noun)
     elif kind == "number" and story.distractors and not isinstance(step.right, Ref):
         steps[index] = Step(step.left, step.op, rng.choice(story.distractors), step.kind, step.who, step.noun)
     wrong = Story(story.question, tuple(steps), story.distractors)

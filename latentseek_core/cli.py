@@ -32,7 +32,7 @@ def run_command(
     seed: Annotated[int, typer.Option(help="Of everything that draws at random.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Problems answered together.")] = 64,
     budget_from: Annotated[
-        Path | None, typer.Option(help="A finished run: resample spends on each problem at most the tokens that it did.")
+        Path | None, typer.Option(help="A finished run: resample may spend as many answer tokens as it did.")
     ] = None,
 ) -> None:
     """Answers the problems of a benchmark by a method, one result line a problem, and prints what came out."""

@@ -5,7 +5,7 @@ became known together, as soon as they are known. What an outcome cost is counte
 decoded by the reward's model.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,13 +25,13 @@ class Options:
         prompt: the solver prompt.
         temperature: of sampled answers; greedy ones don't ask.
         batch_size: problems answered together.
-        budgets: answer tokens that each problem may cost, by id; only `resample` asks.
+        token_pool: answer tokens that all problems together may cost; only `resample` asks.
     """
 
     prompt: str | Path = "boxed"
     temperature: float = 1.0
     batch_size: int = BATCH_SIZE
-    budgets: Mapping[str, int] | None = None
+    token_pool: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,58 +110,59 @@ def resample(
 ) -> Iterator[list[Outcome]]:
     """The token-space twin of a stopping rule: a greedy answer, then fresh samples until the reward passes τ.
 
-    It shares judge and stop with LatentSeek and nothing else, so what it reaches is due to the judge alone. It draws K samples at
-    most, or, with budgets, as many as a problem's tokens allow: a sample that the budget cuts off is thrown away. The last whole
-    answer is returned, as there.
+    It shares judge and stop with LatentSeek and nothing else, so what it reaches is due to the judge alone. Problems that are not
+    yet done get one more sample each, round after round: K rounds, or, with a token pool, until the pool is spent (its last
+    round goes to the first problems only). The last answer is returned, as there.
     """
-    for batch in _batches(problems, options.batch_size):
-        running = [_Resampling(problem, _prompt_ids(policy, problem, options), config, options) for problem in batch]
-        attempt = 0
+    batches = [problems] if options.token_pool is not None else _batches(problems, options.batch_size)
+    for batch in batches:
+        running = [_Resampling(problem, _prompt_ids(policy, problem, options)) for problem in batch]
+        attempt, spent, last_round = 0, 0, False
         while running:
-            limits = [r.limit for r in running]
             drawn = {"temperature": options.temperature if attempt else 0.0, "seed": config.seed * 1_000_003 + attempt}
-            completions = policy.generate([r.prompt for r in running], max_new_tokens=limits, **drawn)
-            whole = [r for r, c in zip(running, completions, strict=True) if r.take(policy, c)]
-            scores = reward([r.problem for r in whole], [r.answer_text for r in whole]) if whole else []
-            for r, score in zip(whole, scores, strict=True):
-                r.judge(as_score(score))
-            yield [r.outcome() for r in running if r.ended]
-            running, attempt = [r for r in running if not r.ended], attempt + 1
+            completions = policy.generate([r.prompt for r in running], max_new_tokens=config.max_new_tokens, **drawn)
+            answers = [policy.decode_text(c.token_ids) for c in completions]
+            scores = reward([r.problem for r in running], answers)
+            for r, completion, answer, score in zip(running, completions, answers, scores, strict=True):
+                r.add(completion, answer, as_score(score))
+                spent += completion.decoded
+            attempt += 1
+            yield [r.outcome() for r in running if r.passed(config)]
+            running = [r for r in running if not r.passed(config)]
+            more = (
+                0
+                if last_round
+                else _affordable(options.token_pool, spent, len(running), completions, attempt <= config.max_iterations)
+            )
+            last_round = more < len(running)
+            yield [r.outcome() for r in running[more:]]
+            running = running[:more]
+
+
+def _affordable(pool: int | None, spent: int, wanted: int, completions: Sequence[Completion], rounds_left: bool) -> int:
+    """How many of the problems still running get another sample."""
+    if pool is None:
+        return wanted if rounds_left else 0
+    mean = sum(c.decoded for c in completions) / len(completions)
+    return min(wanted, max(0, int((pool - spent) / mean)))
 
 
 class _Resampling:
     """One problem's samples."""
 
-    def __init__(self, problem: Problem, prompt: list[int], config: SeekConfig, options: Options):
-        self.problem, self.prompt, self.config = problem, prompt, config
-        self.budget = None if options.budgets is None else options.budgets[problem.id]
-        self.rows: list[dict] = []
-        self.spent, self.answer_text, self.ended = 0, "", False
+    def __init__(self, problem: Problem, prompt: list[int]):
+        self.problem, self.prompt, self.rows = problem, prompt, []
 
-    @property
-    def limit(self) -> int:
-        left = self.config.max_new_tokens if self.budget is None else self.budget - self.spent
-        return min(self.config.max_new_tokens, max(1, left))
+    def add(self, completion: Completion, answer: str, score: Score) -> None:
+        judged = {"reward": score.value, "checks": score.checks, "verifier_tokens": score.tokens}
+        self.rows.append({"iteration": len(self.rows), "answer_text": answer, "decoded_tokens": completion.decoded} | judged)
 
-    def take(self, policy: Policy, completion: Completion) -> bool:
-        """Counts a sample; whether it is an answer to be judged, rather than one that the budget cut off."""
-        self.spent += completion.decoded
-        self.ended = self.budget is not None and self.spent >= self.budget
-        cut_off = self.ended and not completion.finished and completion.decoded < self.config.max_new_tokens
-        if cut_off and self.rows:
-            return False
-        self.answer_text = policy.decode_text(completion.token_ids)
-        self.rows.append({"iteration": len(self.rows), "answer_text": self.answer_text, "decoded_tokens": completion.decoded})
-        return True
-
-    def judge(self, score: Score) -> None:
-        self.rows[-1] |= {"reward": score.value, "checks": score.checks, "verifier_tokens": score.tokens}
-        out_of_tries = self.budget is None and len(self.rows) > self.config.max_iterations
-        self.ended = self.ended or out_of_tries or score.value > self.config.reward_threshold
+    def passed(self, config: SeekConfig) -> bool:
+        return self.rows[-1]["reward"] > config.reward_threshold
 
     def outcome(self) -> Outcome:
-        judged = sum(row["verifier_tokens"] for row in self.rows)
-        return Outcome(self.problem.id, self.answer_text, len(self.rows) - 1, len(self.prompt), self.spent, judged, self.rows)
+        spent = [sum(row[kind] for row in self.rows) for kind in ("decoded_tokens", "verifier_tokens")]
+        return Outcome(self.problem.id, self.rows[-1]["answer_text"], len(self.rows) - 1, len(self.prompt), *spent, self.rows)
 
 
 METHODS: dict[str, Method] = {"cot": cot, "latentseek": latentseek, "resample": resample}

@@ -33,8 +33,8 @@ REWARDS = {
 class RunConfig(BaseModel):
     """Everything that a run depends on; it is written beside the results as `config.json`.
 
-    `out` is the run's folder. `budget_from` is the folder of a finished run: `resample` may spend on each problem as many answer tokens
-    as that run did. `reward` is empty for the chain of thought, which asks none. Search settings are those of `SeekConfig`.
+    `out` is the run's folder. `budget_from` is the folder of a finished run: `resample` may spend as many answer tokens on the
+    problems together as that run did. `reward` is empty for the chain of thought, which asks none. Search settings are those of `SeekConfig`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -116,13 +116,13 @@ def run(config: RunConfig, policy: Policy | None = None) -> Path:
     _claim_folder(config)
     results = config.out / "results.jsonl"
     _drop_torn_line(results)
-    done = {row["problem_id"] for row in _rows(results)}
-    left = [problem for problem in problems if problem.id not in done]
+    done = _rows(results)
+    left = _left(problems, done)
     if not left:
         return config.out
     policy = policy or Policy.from_pretrained(config.model)
     reward = REWARDS[config.reward](policy, config.prompt) if config.reward else None
-    options = Options(config.prompt, config.temperature, config.batch_size, _budgets(config, left))
+    options = Options(config.prompt, config.temperature, config.batch_size, _token_pool(config, problems, done))
     by_id = {problem.id: problem for problem in left}
     policy.forwarded_tokens, started = 0, time.perf_counter()
     with results.open("a", encoding="utf-8") as file, tqdm(total=len(problems), initial=len(done), desc=config.out.name) as bar:
@@ -140,13 +140,19 @@ def run(config: RunConfig, policy: Policy | None = None) -> Path:
     return config.out
 
 
-def _budgets(config: RunConfig, problems: list[Problem]) -> dict[str, int] | None:
+def _left(problems: list[Problem], done: list[dict[str, Any]]) -> list[Problem]:
+    finished = {row["problem_id"] for row in done}
+    return [problem for problem in problems if problem.id not in finished]
+
+
+def _token_pool(config: RunConfig, problems: list[Problem], done: list[dict[str, Any]]) -> int | None:
+    """The answer tokens that another run spent on the same problems, less what this one has spent on those it has finished."""
     if config.budget_from is None:
         return None
     spent = {row["problem_id"]: row["answer_tokens"] for row in _rows(config.budget_from / "results.jsonl")}
     if missing := [problem.id for problem in problems if problem.id not in spent]:
         raise ValueError(f"{config.budget_from} has no result for problem {missing[0]}; finish that run first")
-    return spent
+    return sum(spent[problem.id] for problem in problems) - sum(row["answer_tokens"] for row in done)
 
 
 def _row(problem: Problem, outcome: Outcome, style: str) -> dict[str, Any]:

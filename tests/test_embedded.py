@@ -1,15 +1,28 @@
 """What the embedded model is in the box for: the method has something to do on it, and its verdicts are worth something."""
 
+import hashlib
 import json
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
 import torch
 
-from latentseek_core import PerfectSparseReward, Policy, SeekConfig, SelfReward, embedded_models, is_correct, load_benchmark, seek
+from latentseek_core import (
+    PerfectSparseReward,
+    Policy,
+    SeekConfig,
+    SelfReward,
+    embedded_models,
+    is_correct,
+    load_benchmark,
+    load_runs,
+    seek,
+)
 from latentseek_core.methods import Options, cot, resample
 from latentseek_core.policy import MODELS_FOLDER, shared_length
 from latentseek_core.prompts import render_checks
+from latentseek_core.stats import interval
 from latentseek_core.tiny import measure, worked
 
 MODEL = "tiny-qwen2-1.8m"
@@ -27,11 +40,11 @@ def problems():
     return load_benchmark("tiny-gsm", limit=N)
 
 
-def solved_by(method, reward, budgets=None) -> dict[str, tuple[bool, int]]:
+def solved_by(method, reward, token_pool=None) -> dict[str, tuple[bool, int]]:
     """Whether each problem was solved, and the answer tokens it took."""
     gold = {problem.id: problem.answer for problem in problems()}
     outcomes = [
-        o for group in method(policy(), problems(), reward, CONFIG, Options(batch_size=200, budgets=budgets)) for o in group
+        o for group in method(policy(), problems(), reward, CONFIG, Options(batch_size=200, token_pool=token_pool)) for o in group
     ]
     right = {o.problem_id: is_correct(o.answer_text, gold[o.problem_id], style="boxed", benchmark="tiny-gsm") for o in outcomes}
     return {o.problem_id: (right[o.problem_id], o.answer_tokens) for o in outcomes}
@@ -82,10 +95,10 @@ def test_the_chain_of_thought_leaves_room_and_the_oracle_uses_it():
     reached = {r.problem_id for r in results if r.steps[-1].reward == 0}
     assert {name for name, (right, _) in first.items() if right} <= reached
     assert len(reached) / N >= base + 0.03
-    budgets = {r.problem_id: sum(step.decoded_tokens for step in r.steps) for r in results}
-    again = solved_by(resample, PerfectSparseReward(), budgets)
+    pool = sum(step.decoded_tokens for r in results for step in r.steps)
+    again = solved_by(resample, PerfectSparseReward(), pool)
     assert sum(right for right, _ in again.values()) / N >= base + 0.03
-    assert all(tokens <= budgets[name] for name, (_, tokens) in again.items())
+    assert sum(tokens for _, tokens in again.values()) == pytest.approx(pool, rel=0.02)
 
 
 @pytest.mark.slow
@@ -94,3 +107,24 @@ def test_the_verifier_is_above_the_line_below_which_self_reward_loses():
     table = measure.verifier_confusion(policy(), stories, measure.answers_of(policy(), stories))["reward"]
     assert table.true_accept >= 0.9
     assert table.true_reject >= 0.6
+
+
+def test_readme_and_card_tell_what_the_runs_say():
+    root = Path(__file__).resolve().parents[1]
+    rows, readme = load_runs(root / "data" / "runs" / "tiny-gsm" / "*"), (root / "README.md").read_text()
+    base = rows[rows.run == "cot"].set_index("problem_id").correct
+    assert set(rows.run) == {"cot", "latentseek-self", "latentseek-psrm", "resample-self", "resample-psrm"}
+    for _, group in rows.groupby("run"):
+        group = group.set_index("problem_id")
+        low, high = interval(group.correct)
+        assert len(group) == 1000
+        line = f"{group.correct.mean():.1%} [{low:.1%}, {high:.1%}]"
+        assert line in readme
+        tokens = f"| {group.answer_tokens.mean():.0f} | {group.verifier_tokens.mean():.0f} |"
+        assert tokens in next(text for text in readme.splitlines() if line in text)
+    measured = json.loads((MODELS_FOLDER / MODEL / "measured.json").read_text())
+    assert measured["chain_of_thought"]["accuracy"] == pytest.approx(base.mean(), abs=0.005)
+    oracle = rows[rows.run == "latentseek-psrm"].set_index("problem_id").correct
+    assert (oracle.loc[base.index] >= base).all()
+    digest = hashlib.sha256((MODELS_FOLDER / MODEL / "model.safetensors").read_bytes()).hexdigest()
+    assert measured["weights_sha256"] == digest

@@ -50,13 +50,13 @@ def test_a_run_has_a_line_a_problem_and_all_columns(method, tmp_path):
 
 def test_resampling_keeps_to_another_runs_tokens(tmp_path):
     policy = make_policy()
-    run(config(tmp_path / "seek", max_iterations=3), policy)
+    run(config(tmp_path / "seek", max_iterations=5, rho=0.9, learning_rate=0.5), policy)
     run(config(tmp_path / "again", method="resample", budget_from=tmp_path / "seek", temperature=5.0), policy)
-    seek, again = (load_runs(tmp_path / name).set_index("problem_id").sort_index() for name in ("seek", "again"))
-    assert (again.answer_tokens <= seek.answer_tokens).all()
-    assert again.answer_tokens.sum() >= 0.9 * seek.answer_tokens.sum(), "the reward never passes, so all may be spent"
-    assert (again.n_iterations > 1).any()
-    assert again.steps.map(len).equals(again.n_iterations + 1)
+    seek, again = (load_runs(tmp_path / name).set_index("problem_id") for name in ("seek", "again"))
+    longest = again.steps.map(lambda steps: max(step["decoded_tokens"] for step in steps)).max()
+    assert abs(again.answer_tokens.sum() - seek.answer_tokens.sum()) <= 2 * longest, "the reward never passes: all is spent"
+    assert again.n_iterations.max() - again.n_iterations.min() <= 1, "round after round"
+    assert again.n_iterations.max() >= 1
     with pytest.raises(ValueError, match="has no result for problem test-6; finish that run first"):
         run(config(tmp_path / "more", method="resample", budget_from=tmp_path / "seek", limit=7), policy)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.patches import Patch
 
 from .problems import DATA
 from .stats import interval
@@ -56,12 +57,11 @@ def plot_accuracy(table: pd.DataFrame, by: str = "method") -> plt.Figure:
     counts = " to ".join(str(n) for n in sorted({table.n.min(), table.n.max()}))
     left.set(yticks=places, yticklabels=table[by], xlim=(0, 100), xlabel=f"problems solved (%), 95 % interval, n = {counts}")
     left.invert_yaxis()
-    right.barh(places, table.answer_tokens, color=colours, label="answers")
-    right.barh(
-        places, table.verifier_tokens, left=table.answer_tokens, color="white", edgecolor="black", hatch="///", label="verdicts"
-    )
+    right.barh(places, table.answer_tokens, color=colours)
+    right.barh(places, table.verifier_tokens, left=table.answer_tokens, color="white", edgecolor="black", hatch="///")
     right.set(xlabel="tokens decoded a problem (mean)")
-    right.legend(loc="lower right")
+    kinds = [Patch(color="0.5", label="answers"), Patch(facecolor="white", edgecolor="black", hatch="///", label="verdicts")]
+    right.legend(handles=kinds, loc="lower right")
     return figure
 
 

@@ -1,5 +1,6 @@
 """Executes notebooks with papermill: parameter names checked first, the result as a page, the closing table on the terminal."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ def execute(path: Path, parameters: Mapping[str, Any], folder: Path | None) -> P
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
 
     if not path.is_file():
         raise ValueError(f"there is no notebook {path}")
@@ -30,8 +32,11 @@ def execute(path: Path, parameters: Mapping[str, Any], folder: Path | None) -> P
         raise ValueError(f"{path.name} has no parameter {sorted(unknown)[0]!r}; it has {', '.join(known) or 'none'}")
     executed = folder / path.name if folder else path
     executed.parent.mkdir(parents=True, exist_ok=True)
+    # Over a socket file rather than a port where the system has them: nothing for the neighbours to listen to.
+    config = Config({"KernelManager": {"transport": "ipc"}} if os.name == "posix" else {})
+    where = {"kernel_name": KERNEL, "cwd": str(path.parent), "config": config}
     try:
-        papermill.execute_notebook(str(path), str(executed), dict(parameters), kernel_name=KERNEL, cwd=str(path.parent))
+        papermill.execute_notebook(str(path), str(executed), dict(parameters), **where)
     except PapermillExecutionError as error:
         raise RuntimeError(
             f"{path.name} stopped in cell {error.exec_count}: {error.ename}: {error.evalue} (see {executed})"

@@ -95,7 +95,8 @@ def test_forwarded_tokens_are_counted_without_padding(policy):
     assert all(c.decoded == 3 for c in completions)
 
 
-def test_what_cannot_be_used_is_refused_in_a_sentence(policy, tmp_path):
+def test_what_cannot_be_used_is_refused_in_a_sentence(policy, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ValueError, match="prompt 1 is empty"):
         policy.generate([[5], []], max_new_tokens=1)
     long = [5] * policy.context_length

@@ -1,15 +1,15 @@
 """A run survives a kill, refuses to mix settings, and is read back with all it needs."""
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
 from conftest import LengthReward, make_policy
 
-from latentseek_core import RunConfig, load_runs, run
+from latentseek_core import RunConfig, embedded_models, load_runs, run
 from latentseek_core import runs as runs_module
+from latentseek_core.cli import main
 
 COLUMNS = (
     "run model benchmark split method reward variant prompt rho learning_rate max_iterations seed problem_id answer gold correct "
@@ -111,13 +111,27 @@ def test_other_settings_do_not_mix(tmp_path):
     (["--model", "x", "--benchmark", "tiny-gsm", "--method", "magic"], "unknown method 'magic'"),
     (["--model", "x", "--benchmark", "tiny-gsm", "--prompt", "xml"], "unknown prompt 'xml'"),
 ])  # fmt: skip
-def test_the_command_line_says_what_is_wrong_in_a_sentence(arguments, said, tmp_path):
-    command = [sys.executable, "-m", "latentseek_core.cli", "run", *arguments, "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}, check=False)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert "Traceback" not in done.stderr
+def test_the_command_line_says_what_is_wrong_in_a_sentence(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(sys, "argv", ["latentseek", "run", *arguments, "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    errors = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert said in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_question_longer_than_the_context_is_refused(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "long.jsonl"
+    file.write_text(json.dumps({"id": "1", "question": "How many? " * 2000, "answer": "1"}) + "\n")
+    model = embedded_models()[0]
+    monkeypatch.setattr(sys, "argv", ["latentseek", "run", "-m", model, "-b", str(file), "-o", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"the context of {model} holds 2048; shorten the question" in last
 
 
 def test_an_empty_question_in_a_file_is_named(tmp_path):
@@ -126,5 +140,6 @@ def test_an_empty_question_in_a_file_is_named(tmp_path):
     command = [sys.executable, "-m", "latentseek_core.cli", "run", "-m", "x", "-b", str(file), "-o", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
+    assert "Traceback" not in done.stderr
     assert "line 1: not a problem" in done.stderr
     assert "empty question" in done.stderr

@@ -21,6 +21,7 @@ def run_command(
     method: Annotated[str, typer.Option(help="cot, latentseek or resample.")] = "latentseek",
     reward: Annotated[str, typer.Option(help="self, psrm (an oracle) or self+format.")] = "self",
     prompt: Annotated[str, typer.Option("--prompt", "-p", help="boxed, json, or a .yaml prompt file.")] = "boxed",
+    verifiers: Annotated[str, typer.Option(help="The checks of self-reward: the model's own, or a .yaml file.")] = "verifiers",
     split: Annotated[str, typer.Option(help="test, tune or train.")] = "test",
     limit: Annotated[int | None, typer.Option("--limit", "-n", help="Only the first so many problems.")] = None,
     rho: Annotated[float, typer.Option(help="Share of the tokens whose latents are optimised, in (0, 1].")] = 0.2,

@@ -24,9 +24,9 @@ from .rewards import FormatReward, PerfectSparseReward, SelfReward
 from .settings import SeekConfig
 
 REWARDS = {
-    "self": lambda policy, prompt: SelfReward(policy),
-    "psrm": lambda policy, prompt: PerfectSparseReward(prompt),
-    "self+format": lambda policy, prompt: SelfReward(policy) + FormatReward(prompt),
+    "self": lambda policy, config: SelfReward(policy, prompt=config.verifiers),
+    "psrm": lambda policy, config: PerfectSparseReward(config.prompt),
+    "self+format": lambda policy, config: SelfReward(policy, prompt=config.verifiers) + FormatReward(config.prompt),
 }
 
 
@@ -46,6 +46,7 @@ class RunConfig(BaseModel):
     reward: str = "self"
     variant: str = ""
     prompt: str = "boxed"
+    verifiers: str = "verifiers"
     split: str = "test"
     limit: int | None = Field(None, ge=1)
     rho: float = 0.2
@@ -121,7 +122,7 @@ def run(config: RunConfig, policy: Policy | None = None) -> Path:
     if not left:
         return config.out
     policy = policy or Policy.from_pretrained(config.model)
-    reward = REWARDS[config.reward](policy, config.prompt) if config.reward else None
+    reward = REWARDS[config.reward](policy, config) if config.reward else None
     options = Options(config.prompt, config.temperature, config.batch_size, _token_pool(config, problems, done))
     by_id = {problem.id: problem for problem in left}
     policy.forwarded_tokens, started = 0, time.perf_counter()
@@ -177,11 +178,12 @@ def _claim_folder(config: RunConfig) -> None:
     config.out.mkdir(parents=True, exist_ok=True)
     path, settings = config.out / "config.json", json.loads(config.model_dump_json(exclude={"out"}))
     if path.exists():
-        before = json.loads(path.read_text())["config"]
-        other = [name for name in settings if settings[name] != before.get(name) and name not in ("limit", "batch_size")]
+        defaults = {name: field.default for name, field in type(config).model_fields.items()}
+        before = defaults | json.loads(path.read_text())["config"]
+        other = [name for name in settings if settings[name] != before[name] and name not in ("limit", "batch_size")]
         if other:
             raise ValueError(
-                f"{config.out} holds a run with another {other[0]} ({before.get(other[0])!r}, not {settings[other[0]]!r}); "
+                f"{config.out} holds a run with another {other[0]} ({before[other[0]]!r}, not {settings[other[0]]!r}); "
                 "choose another folder, or remove that one"
             )
     origin = {

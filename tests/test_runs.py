@@ -19,7 +19,7 @@ COLUMNS = (
 
 @pytest.fixture(autouse=True)
 def cheap_reward(monkeypatch):
-    monkeypatch.setitem(runs_module.REWARDS, "self", lambda policy, prompt: LengthReward())
+    monkeypatch.setitem(runs_module.REWARDS, "self", lambda policy, config: LengthReward())
 
 
 def config(folder, **overrides):
@@ -80,7 +80,7 @@ def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(tmp_path, monkeypatch)
     with pytest.raises(PulledPlugError):
         run(config(tmp_path / "broken"), policy)
     monkeypatch.undo()
-    monkeypatch.setitem(runs_module.REWARDS, "self", lambda policy, prompt: LengthReward())
+    monkeypatch.setitem(runs_module.REWARDS, "self", lambda policy, config: LengthReward())
     file = tmp_path / "broken" / "results.jsonl"
     finished = file.read_text()
     assert 0 < finished.count("\n") < 6

@@ -14,6 +14,8 @@ from .examples import VERIFIERS, as_problem
 from .measure import accuracy, answers_of, verifier_confusion
 from .recipes import RECIPES
 
+TEMPLATE = Path(__file__).resolve().parent / "card.md"
+
 
 def install(trained: Path, name: str) -> Path:
     """Copies a trained model to where embedded models lie, in float32 as trained, with its verifier prompts."""
@@ -83,62 +85,28 @@ def _percent(rate: dict[str, float]) -> str:
 
 def _card(name: str, m: dict[str, Any]) -> str:
     recipe = RECIPES[name]
-    stages = "\n".join(f"| {s.name} | {s.tokens / 1e6:.1f} M | {s.learning_rate:g} |" for s in recipe.stages)
-    verdicts = "\n".join(
-        f"| {check} | {v['n_right']} / {v['n_wrong']} | {_share(v['true_accept'])} | {_share(v['true_reject'])} |"
-        for check, v in m["verifier"].items()
-    )
-    n, config = m["chain_of_thought"]["n"], recipe.config
-    return f"""# {name}
+    values = {
+        "name": name,
+        "architecture": type(recipe.config).__name__.removesuffix("Config"),
+        "parameters": m["parameters"],
+        "layers": recipe.config.num_hidden_layers,
+        "width": recipe.config.hidden_size,
+        "weights_sha256": m["weights_sha256"],
+        "n": m["chain_of_thought"]["n"],
+        "boxed": _percent(m["chain_of_thought"]),
+        "json": _percent(m["chain_of_thought_json"]),
+        "careful": _percent(m["chain_of_thought_begun_with_carefully"]),
+        "openings": ", ".join(f"{word!r} ({count})" for word, count in m["openings"].items()),
+        "verdicts": "\n".join(_verdict_row(check, v) for check, v in m["verifier"].items()),
+        "stages": "\n".join(f"| {s.name} | {s.tokens / 1e6:.1f} M | {s.learning_rate:g} |" for s in recipe.stages),
+        "batch_tokens": recipe.batch_tokens,
+        "seed": recipe.seed,
+    }
+    return TEMPLATE.read_text(encoding="utf-8").format(**values)
 
-A {type(config).__name__.removesuffix("Config")} of {m["parameters"]:,} parameters ({config.num_hidden_layers} layers, width {config.hidden_size}), trained from
-scratch on the stories of `tiny-gsm` to solve them, and to check solutions. It is in the box so that the method can be learned and
-doubted on a laptop. It knows nothing else; a sentence that is not one of these stories means nothing to it.
 
-Made by `latentseek tiny train {name}`, then `latentseek tiny measure {name}`. Weights' SHA-256: `{m["weights_sha256"]}`.
-
-## What was measured
-
-{n} test problems, greedy, accuracy with 95 % interval:
-
-| | solved |
-|---|---|
-| chain of thought, boxed (prompt 1) | {_percent(m["chain_of_thought"])} |
-| chain of thought, JSON (prompt 2) | {_percent(m["chain_of_thought_json"])} |
-| boxed, made to begin with "Carefully" | {_percent(m["chain_of_thought_begun_with_carefully"])} |
-
-The last line is the lever that the search can find. In training, answers opened in five ways; those that open with "Carefully" or
-"Slowly" work out each result from the units digit on, which this model does more reliably, and the others write it down at a
-stroke. Left to itself it opens with {", ".join(f"{w!r} ({c})" for w, c in m["openings"].items())}.
-
-As a verifier, on the chain of thought's answers, against the stories' programs (right / wrong: answers that should pass and
-should be refused):
-
-| check | right / wrong | accepted when right | refused when wrong |
-|---|---|---|---|
-{verdicts}
-
-`reward` is self-reward > −0.2 against the true answer: what the search stops by.
-
-## Training
-
-| stage | tokens (padding included) | learning rate |
-|---|---|---|
-{stages}
-
-Batches of about {recipe.batch_tokens} tokens, float32, Muon for matrices and AdamW for the rest, seed {recipe.seed}; about half an hour on two cores.
-The committed weights come from a training that was broken off once in its last stage and went on from the checkpoint. The recipe
-gives a model of the same kind; the same bits only on the same machine and versions, and not these, for which batches were drawn
-without a fresh start at each checkpoint.
-
-## What it is not
-
-- One model, one seed, one kind of problem. That an effect shows here says that it can exist, not that it exists elsewhere.
-- The verifier was trained on answers of this very model and on made-up mistakes of the same generator, with the right verdicts. No
-  real model's self-judgement comes about like that, and few are as good. Answers that the search produces look different from the
-  ones it was trained on, and it accepts fewer of the right ones among them.
-- Solvers and stories have a fixed wording, and numbers up to 999.
-"""
+def _verdict_row(check: str, v: dict[str, Any]) -> str:
+    return f"| {check} | {v['n_right']} / {v['n_wrong']} | {_share(v['true_accept'])} | {_share(v['true_reject'])} |"
 
 
 def _share(value: float | None) -> str:

@@ -160,6 +160,7 @@ def _row(problem: Problem, outcome: Outcome, style: str) -> dict[str, Any]:
     asked = {"style": style, "benchmark": problem.benchmark}
     return {
         "problem_id": problem.id,
+        "benchmark": problem.benchmark,
         "answer": extract_answer(outcome.answer_text, **asked, strict=False),
         "gold": problem.answer,
         "correct": is_correct(outcome.answer_text, problem.answer, **asked),

@@ -43,6 +43,7 @@ def test_a_run_has_a_line_a_problem_and_all_columns(method, tmp_path):
     assert list(rows.problem_id.sort_values()) == [f"test-{i}" for i in range(6)]
     assert (rows.answer_tokens > 0).all()
     assert rows.forwarded_tokens.sum() >= rows.prompt_tokens.sum() + rows.answer_tokens.sum() - len(rows)
+    assert set(rows.benchmark) == {"tiny-gsm"}
     for _, row in rows.iterrows():
         assert row.n_iterations == max(0, len(row.steps) - 1)
         assert row.answer_tokens == sum(step["decoded_tokens"] for step in row.steps) or method == "cot"

@@ -7,13 +7,21 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    BloomConfig,
     CohereConfig,
     Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
     GPTNeoXConfig,
     GraniteConfig,
     LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    Phi3Config,
     Qwen2Config,
+    Qwen3Config,
+    SmolLM3Config,
+    StableLmConfig,
 )
 
 from latentseek_core import Policy, Problem
@@ -32,6 +40,18 @@ CONFIGS = {
     "gpt_neox": GPTNeoXConfig(**SMALL),
     "gpt2": GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=300),
 }
+MORE_CONFIGS = {
+    "qwen3": Qwen3Config(**SMALL, **KV, head_dim=8),
+    "mistral": MistralConfig(**SMALL, **KV, sliding_window=16),
+    "gemma3": Gemma3TextConfig(**SMALL, **KV, head_dim=8, sliding_window=16),
+    "phi3": Phi3Config(**SMALL, **KV, pad_token_id=0),
+    "olmo2": Olmo2Config(**SMALL, **KV),
+    "stablelm": StableLmConfig(**SMALL, **KV),
+    "smollm3": SmolLM3Config(**SMALL, **KV, pad_token_id=0),
+    "bloom": BloomConfig(hidden_size=32, n_layer=2, n_head=4, vocab_size=300),
+}
+# Architectures for tests that should hold on all of them; those beyond the first few run with the slow tests.
+ALL = [*CONFIGS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE_CONFIGS)]
 
 
 @lru_cache
@@ -44,7 +64,7 @@ def tokenizer():
 def make_policy(architecture: str = "qwen2", seed: int = 0) -> Policy:
     """A small random model with sharp logits, so that no two tokens ever come close."""
     torch.manual_seed(seed)
-    config = CONFIGS[architecture]
+    config = (CONFIGS | MORE_CONFIGS)[architecture]
     config.bos_token_id, config.pad_token_id, config.eos_token_id = None, 0, 1
     model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from conftest import CONFIGS, make_policy, random_prompts, tokenizer
+from conftest import ALL, make_policy, random_prompts, tokenizer
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, LlamaConfig, MambaConfig, T5Config
 
 from latentseek_core import Policy
 
 
-@pytest.mark.parametrize("architecture", CONFIGS)
+@pytest.mark.parametrize("architecture", ALL)
 def test_head_of_backbone_is_the_model(architecture):
     policy, ids = make_policy(architecture), torch.tensor([random_prompts(1)[0]])
     latents = policy.backbone(input_ids=ids).last_hidden_state
@@ -22,7 +22,7 @@ def generate_by_transformers(policy, prompt, limit):
     return out[0, len(prompt) :].tolist()
 
 
-@pytest.mark.parametrize("architecture", CONFIGS)
+@pytest.mark.parametrize("architecture", ALL)
 def test_greedy_decoding_equals_generate_alone_and_in_a_ragged_batch(architecture):
     policy, prompts = make_policy(architecture), random_prompts(6)
     expected = [generate_by_transformers(policy, prompt, 25) for prompt in prompts]
@@ -30,7 +30,7 @@ def test_greedy_decoding_equals_generate_alone_and_in_a_ragged_batch(architectur
     assert [policy.generate([p], max_new_tokens=25)[0].token_ids for p in prompts] == expected
 
 
-@pytest.mark.parametrize("architecture", CONFIGS)
+@pytest.mark.parametrize("architecture", ALL)
 def test_latents_are_the_states_that_tokens_were_read_from(architecture):
     policy, prompts = make_policy(architecture), random_prompts(4)
     forced = [[5, 6, 7], [], [9], [11, 12]]

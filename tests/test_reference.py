@@ -5,7 +5,7 @@ import copy
 
 import pytest
 import torch
-from conftest import CONFIGS, LengthReward, make_policy, random_prompts
+from conftest import ALL, LengthReward, make_policy, random_prompts
 
 from latentseek_core import Problem, SeekConfig, seek_steps
 from latentseek_core.settings import AuthorsRules
@@ -70,7 +70,7 @@ def authors_loop(policy, prompt, reward, rho, lr, iterations, threshold, n):
 
 
 @pytest.mark.parametrize("rho", [0.2, 1.0])
-@pytest.mark.parametrize("architecture", CONFIGS)
+@pytest.mark.parametrize("architecture", ALL)
 def test_equals_the_authors_loop(architecture, rho):
     policy = make_policy(architecture)
     policy = type(policy)(copy.deepcopy(policy.model).double(), policy.tokenizer, name=architecture)

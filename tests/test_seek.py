@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import CONFIGS, LengthReward, make_policy, random_problems, random_prompts
+from conftest import ALL, CONFIGS, LengthReward, make_policy, random_problems, random_prompts
 from plain import PlainSearch
 
 from latentseek_core import Problem, SeekConfig, seek, seek_steps
@@ -17,7 +17,7 @@ def constant(value):
     return lambda problems, answers: [value] * len(answers)
 
 
-@pytest.mark.parametrize("architecture", CONFIGS)
+@pytest.mark.parametrize("architecture", ALL)
 @pytest.mark.parametrize("optimizer", ["adam", "ascent"])
 @pytest.mark.parametrize("rho", [0.3, 1.0])
 def test_equals_the_plain_loop(architecture, optimizer, rho):

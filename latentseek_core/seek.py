@@ -76,7 +76,7 @@ class _Search:
 
     def __init__(self, problem: Problem, prompt: list[int], cot: Completion, policy: Policy, config: SeekConfig):
         self.problem, self.prompt, self.policy, self.config, self.rules = problem, prompt, policy, config, config.rules
-        self.n_latents = min(int(config.rho * len(cot.token_ids)), config.max_latents)  # N
+        self.n_latents = config.n_latents(len(cot.token_ids))  # N
         self.tokens = cot.token_ids[: self.n_latents]  # x_1..x_N as read off z
         self.latents = self.rules.latents(cot.latents[: self.n_latents]).requires_grad_(self.n_latents > 0)
         self.optimizer = OPTIMIZERS[config.optimizer]([self.latents], lr=config.learning_rate)
@@ -141,9 +141,9 @@ def _search(
     """Algorithm 1 on a batch of problems; yields those still running, `(index, search)` each, after each step."""
     rules = config.rules
     limit, stops = rules.first_limit(config), rules.first_stops(policy)
-    cots = policy.generate(
-        prompts, max_new_tokens=limit, stop_ids=stops, keep_latents=config.max_latents, bare_head=rules.bare_head
-    )
+    kept = {"keep_latents": config.max_latents, "remember": config.max_latents, "bare_head": rules.bare_head}
+    cots = policy.generate(prompts, max_new_tokens=limit, stop_ids=stops, **kept)
+    cots = rules.read_again(policy, prompts, cots, config)
     running = [(i, _Search(*each, policy, config)) for i, each in enumerate(zip(problems, prompts, cots, strict=True))]
     while running:
         scores = reward([s.problem for _, s in running], [s.answer_text for _, s in running])  # r ← R(x, c)

@@ -40,7 +40,6 @@ $(READY): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (a few minutes, once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@$(BIN)/python -m ipykernel install --sys-prefix --name latentseek --display-name LatentSeek >/dev/null 2>&1
 	@touch $@
 
 clean:  ## removes everything that was made here

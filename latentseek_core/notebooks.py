@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-KERNEL = "latentseek"
+KERNEL = "python3"  # the one of the environment that this runs in
 
 
 def execute(path: Path, parameters: Mapping[str, Any], folder: Path | None) -> Path:
@@ -41,12 +41,12 @@ def execute(path: Path, parameters: Mapping[str, Any], folder: Path | None) -> P
         raise RuntimeError(
             f"{path.name} stopped in cell {error.exec_count}: {error.ename}: {error.evalue} (see {executed})"
         ) from error
-    _remove_bars(executed)
+    _tidy(executed)
     return executed
 
 
-def _remove_bars(path: Path) -> None:
-    """Takes finished progress bars out of a notebook's outputs, and leaves warnings in."""
+def _tidy(path: Path) -> None:
+    """Takes finished progress bars out of a notebook's outputs, leaves warnings in, and drops what only says when it ran where."""
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
@@ -55,8 +55,11 @@ def _remove_bars(path: Path) -> None:
             if output.get("name") == "stderr":
                 lines = re.split(r"[\r\n]+", output.text)
                 output.text = "\n".join(line for line in lines if not re.search(r"%\||TqdmWarning|autonotebook", line)).strip()
+        cell.metadata.pop("papermill", None)  # times and absolute paths, which differ at every run
+        cell.metadata.pop("execution", None)
         if "outputs" in cell:
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr" or output.text]
+    notebook.metadata.pop("papermill", None)
     nbformat.write(notebook, path)
 
 

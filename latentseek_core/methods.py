@@ -1,8 +1,8 @@
 """Ways to answer a problem, with one signature and one registry.
 
 A method takes `(policy, problems, reward, config, options)` and yields lists of `Outcome`, one for each problem in all: those that
-became known together, as soon as they are known. What an outcome cost is counted the same way for all: tokens of the prompt, tokens decoded for answers, tokens
-decoded by the reward's model.
+became known together, as soon as they are known. What an outcome cost is
+counted the same way for all: tokens of the prompt, tokens decoded for answers, tokens decoded by the reward's model.
 """
 
 from collections.abc import Callable, Iterator, Sequence

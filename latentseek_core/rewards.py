@@ -114,9 +114,8 @@ class SelfReward(_Addable):
         """Remembers the verdicts on new answers; returns the tokens written for each."""
         groups = [[self.policy.encode(m) for m in render_checks(*pair, self.prompt).values()] for pair in pairs]
         room = self.policy.context_length or 2**31
-        groups = [
-            group if max(map(len, group)) < room else [] for group in groups
-        ]  # an endless answer may leave no room to judge it
+        # An endless answer may leave no room to judge it.
+        groups = [group if max(map(len, group)) < room else [] for group in groups]
         completions = iter(self._reply([group for group in groups if group]))
         spent = []
         for (problem, answer), group in zip(pairs, groups, strict=True):

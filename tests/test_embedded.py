@@ -22,7 +22,7 @@ from latentseek_core import (
 from latentseek_core.methods import Options, cot, resample
 from latentseek_core.policy import MODELS_FOLDER, shared_length
 from latentseek_core.prompts import render_checks
-from latentseek_core.stats import interval
+from latentseek_core.stats import interval, paired
 from latentseek_core.tiny import measure, worked
 
 MODEL = "tiny-qwen2-1.8m"
@@ -86,6 +86,22 @@ def test_four_verdicts_share_one_reading():
     assert policy().forwarded_tokens <= floor
 
 
+def test_the_card_tells_how_the_search_fools_the_judge():
+    rows = load_runs(Path(__file__).resolve().parents[1] / "data" / "runs" / "tiny-gsm" / "latentseek-self")
+    later = set()
+    for _, row in rows.iterrows():
+        first = row.steps[0]["answer_text"]
+        answers = {step["answer_text"]: step["reward"] > -0.2 for step in row.steps if step["answer_text"] != first}
+        later |= {(row.gold, answer, accepted) for answer, accepted in answers.items()}
+    truth = [(is_correct(a, gold, style="boxed", benchmark="tiny-gsm"), accepted) for gold, a, accepted in later]
+    right, wrong = [accepted for fits, accepted in truth if fits], [accepted for fits, accepted in truth if not fits]
+    card = (MODELS_FOLDER / MODEL / "README.md").read_text().replace("\n", " ").replace("  ", " ")
+    assert (
+        f"{sum(right)} of {len(right)} right ones and refused {len(wrong) - sum(wrong)} of {len(wrong)} wrong ones"
+        in card.replace("  ", " ")
+    )
+
+
 @pytest.mark.slow
 def test_the_chain_of_thought_leaves_room_and_the_oracle_uses_it():
     first = solved_by(cot, None)
@@ -120,6 +136,8 @@ def test_readme_and_card_tell_what_the_runs_say():
         assert len(group) == 1000
         line = f"{group.correct.mean():.1%} [{low:.1%}, {high:.1%}]"
         assert line in readme
+        against = paired(base.loc[group.index], group.correct)
+        assert group.method.iloc[0] == "cot" or f"+{against.gained} / −{against.lost}" in readme
         tokens = f"| {group.answer_tokens.mean():.0f} | {group.verifier_tokens.mean():.0f} |"
         assert tokens in next(text for text in readme.splitlines() if line in text)
     measured = json.loads((MODELS_FOLDER / MODEL / "measured.json").read_text())

@@ -1,11 +1,12 @@
 """LatentSeek (arXiv 2505.13308): reasoning by test-time policy gradient on a frozen language model's last hidden states."""
 
 from .answers import extract_answer, is_correct
+from .configs import RunConfig
 from .policy import Completion, Policy, embedded_models
 from .problems import GENERATORS, Problem, embedded_benchmarks, load_benchmark
 from .prompts import render_prompt
-from .rewards import FormatReward, PerfectSparseReward, Score, SelfReward
-from .runs import RunConfig, load_runs, run
+from .rewards import FormatReward, OutcomeReward, PerfectSparseReward, Score, SelfReward
+from .runs import load_runs, run
 from .seek import SeekResult, SeekStep, seek, seek_steps
 from .settings import SeekConfig
 from .tiny.worked import draw_problems
@@ -15,6 +16,7 @@ GENERATORS["tiny-gsm"] = draw_problems
 __all__ = [
     "Completion",
     "FormatReward",
+    "OutcomeReward",
     "PerfectSparseReward",
     "Policy",
     "Problem",

@@ -1,20 +1,46 @@
-"""What the model answered, and whether that is right: numeric answers, as GSM8K and the stories have them."""
+r"""What the model answered, and whether that is right.
 
-import json
+First the answer is found in the text: the last `\boxed{…}`, or the value of `final answer` in JSON that may be damaged. Then
+it is compared with the true one, cheapest first: the same number, the same text once dressing is off (units, currency, `x =`,
+fonts), and only for what is left, the same value by algebra (`symbolic.py`).
+"""
+
 import re
-from decimal import Decimal
+from functools import lru_cache
+from itertools import accumulate
 
-NUMBER = re.compile(r"[-−]?\d[\d,]*(?:\.\d+)?|[-−]?\.\d+")
+from .notation import BASED, LONGEST, WORDS, canonical, number, plain
+from .symbolic import WORKER
+
+# What could only keep algebra busy, or mislead it.
+HOPELESS = re.compile(
+    r"""[0-9]{60} | [0-9]{5}\s*! | !\s*!               # huge numbers
+    | \^\s*\{?\s*-?[0-9]{5} | \^\s*[0-9]+\s*\^       # huge powers, and towers of them
+    | \^\s*\{\s*[0-9]{2,}\s*\^ | \^\s*\{[^{}]*\^\s*\{?\s*[0-9]{2,} | \^\s*\{[^{}]*\^\s*\{[^{}]*\^
+    | ^[0-9]+(?:\s+[0-9]+)+$ | :[^:]*:                # digits with a gap, ratios of three
+    | [^\t\n\x20-\x7e]                              # signs that no formula has""",
+    re.VERBOSE,
+)
+DEEPEST = 12  # brackets open at once
+NUMBERS_ONLY = "tiny-"  # the embedded benchmarks: every answer is a number, so nothing is left for algebra
+SPECIAL = re.compile(r"(?:<\|[^<>|\s]{1,40}\|>|</s>|<eos>|<end_of_turn>)\Z")
+NUMBER = re.compile(r"[-−]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|[-−]?\.[0-9]+")
+KEY = re.compile(r"""(?:^|[{,"”'’\]}0-9])\s*["'“”‘’]\s*final[\s_-]*answer\s*["'“”‘’]\s*:\s*""", re.IGNORECASE)
+CLOSING = {'"': '"', "'": "'", "“": '”“"', "”": '”"', "‘": "’'", "’": "’'"}
+STATEMENT = re.compile(
+    r"answer[\"'”]?(?:\s+is)?\s*[:=]?[\s*]*(\$[^$\n]+\$|\\\(.+?\\\)|\\\[.+?\\\]|[^\n]+?(?=[.,;!?*]*(?:\s*\n|\s*$)|[.;]\s))", re.I
+)
 
 
 def extract_answer(text: str, *, style: str, benchmark: str, strict: bool = True) -> str | None:
-    """The final answer as stated in an answer's text, or None where none is stated.
+    r"""The final answer as stated in an answer's text, or None where none is stated.
 
     Args:
         text: the answer.
-        style: `boxed` takes the last box, `json` the value of `final answer`.
-        benchmark: the benchmark's name (numeric benchmarks all read alike).
-        strict: False also accepts an answer in the other format or, failing that, the last number in the text.
+        style: `boxed` takes the last complete box, `json` the value of the last `final answer`.
+        benchmark: the benchmark's name (all read alike; `equal` is where they differ).
+        strict: False also accepts an answer in the other format or, failing that, in words ("the answer is 18"), or the last
+            number.
 
     Raises:
         ValueError: unknown style.
@@ -24,47 +50,123 @@ def extract_answer(text: str, *, style: str, benchmark: str, strict: bool = True
         raise ValueError(f"unknown answer style {style!r}: use boxed or json")
     found = readers.pop(style)(text)
     if found is None and not strict:
-        numbers = NUMBER.findall(text)
-        found = next(iter(readers.values()))(text) or (numbers[-1] if numbers else None)
+        found = next(iter(readers.values()))(text) or _statement(text)
     return found
 
 
 def is_correct(text: str, gold: str, *, style: str, benchmark: str, strict: bool = True) -> bool:
-    """Whether the answer stated in a text equals the true one, as numbers where both are numbers."""
+    """Whether the answer stated in a text equals the true one; see `extract_answer` and `equal`."""
     stated = extract_answer(text, style=style, benchmark=benchmark, strict=strict)
-    if stated is None:
+    return stated is not None and equal(stated, gold, benchmark)
+
+
+@lru_cache(maxsize=20_000)
+def equal(answer: str, gold: str, benchmark: str) -> bool:
+    """Whether an answer equals the true one in value; how either is dressed (units, currency, `x =`, fonts) doesn't count.
+
+    Args:
+        answer: a bare answer, with or without a box or dollar signs around it.
+        gold: the true answer, as the benchmark writes it.
+        benchmark: the benchmark's name; an unknown one is graded as MATH-500.
+    """
+    answer, gold = (_last_box(text) or _without_special(text) for text in (answer, gold))
+    if len(answer) > LONGEST:
         return False
-    numbers = as_number(stated), as_number(gold)
-    if None not in numbers:
-        return numbers[0] == numbers[1]
-    return re.sub(r"[\s$]", "", stated) == re.sub(r"[\s$]", "", gold)
+    stated, truth = canonical(answer, benchmark), canonical(gold, benchmark)
+    if stated == truth or not stated or not truth:
+        return stated == truth != ""
+    if benchmark.startswith(NUMBERS_ONLY) or not _needs_algebra(stated, truth):
+        return False
+    return _same(stated if number(stated) is not None else plain(answer), plain(gold))
 
 
-def as_number(text: str) -> Decimal | None:
-    """The number in a short text (`$1,200`, `18 dollars`, `x = 5`); None where there is none or more than one."""
-    found = NUMBER.findall(text.replace("\\!", "").replace("{,}", ","))
-    return Decimal(found[0].replace(",", "").replace("−", "-")) if len(found) == 1 else None
+def _needs_algebra(stated: str, truth: str) -> bool:
+    """Whether two unequal texts may yet be equal in value: not two numbers, words, other bases, or a number and no digit."""
+    numbers = number(stated) is not None, number(truth) is not None
+    settled = all(numbers) or any(BASED.fullmatch(t) or WORDS.fullmatch(t) for t in (stated, truth))
+    hopeless = HOPELESS.search(stated) or _depth(stated) > DEEPEST or (numbers[1] and not re.search(r"[0-9]", stated))
+    return not (settled or hopeless)
+
+
+def _depth(text: str) -> int:
+    """How many brackets are open at once, at most."""
+    return max(accumulate({"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(sign, 0) for sign in text), default=0)
+
+
+def _same(answer: str, gold: str) -> bool:
+    """Algebra's verdict; a list for a tuple is read as a tuple, since order counts there."""
+    if gold.startswith("(") and "," in answer and not re.search(r"[(\[{]", re.sub(r"\\[a-z]+\s*\{|_\{|\^\{", "", answer)):
+        answer = f"({answer})"
+    return WORKER.same(answer, gold)
 
 
 def _last_box(text: str) -> str | None:
-    """The contents of the last `\\boxed{…}`, inner braces included."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth = 0
-    for end in range(start + 6, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[end], 0)
+    r"""The contents of the last complete `\boxed{…}`, inner braces included."""
+    for box in reversed(list(re.finditer(r"\\(?:boxed|fbox)\s*\{", text))):
+        end = _closing_brace(text, box.end())
+        if end is not None:
+            return text[box.end() : end].strip() or None
+    return None
+
+
+def _closing_brace(text: str, start: int) -> int | None:
+    """Where the brace closes that was opened just before `start`; written `\\{` and `\\}` don't count."""
+    depth = 1
+    for brace in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
         if depth == 0:
-            return text[start + 7 : end].strip() or None
+            return brace.start()
     return None
 
 
 def _json_value(text: str) -> str | None:
-    """The value of the last `final answer` key, from valid JSON or from something close to it."""
-    start, end = text.find("{"), text.rfind("}")
-    try:
-        value = json.loads(text[start : end + 1])["final answer"]
-    except (ValueError, KeyError, TypeError):
-        found = re.findall(r'"final answer"\s*:\s*("(?:[^"\\]|\\.)*"|[^,}\n]+)', text)
-        value = found[-1].strip().strip('"') if found else None
-    return None if value is None or not str(value).strip() else str(value).strip()
+    """The value of the last `final answer` key. Read as text, since models write JSON that no parser takes."""
+    text = _without_special(text)
+    keys = list(KEY.finditer(text))
+    if not keys:
+        return None
+    start = keys[-1].end()
+    quotes = CLOSING.get(text[start : start + 1])
+    value = _quoted(text, start + 1, quotes) if quotes else _bare(text, start)
+    return None if value is None or value.strip() in ("", "null", "None") else _unescape(value).strip() or None
+
+
+def _quoted(text: str, start: int, quotes: str) -> str | None:
+    """Up to the closing quote: the first one that something follows which may stand behind a value."""
+    ends = rf"[{quotes}](?=\s*(?:[,}}\]#]|//|/\*|`|<|$))"
+    found = re.compile(rf"((?:\\.|(?!{ends}).)*){ends}", re.DOTALL).match(text, start)
+    return found[1] if found else None
+
+
+def _bare(text: str, start: int) -> str | None:
+    """A value without quotes: up to the object's brace, the next key, a comment or the line's end; None if it is cut off."""
+    end = _closing_brace(text, start)
+    value = re.split(r",\s*[\"'“]|,?\s*(?://|/\*|#|\n)", text[start:end], maxsplit=1)
+    complete = end is not None or len(value) > 1
+    return value[0].strip().rstrip(",") if complete else None
+
+
+def _unescape(value: str) -> str:
+    r"""A JSON value's text, its backslashes escaped once, twice or not at all (then the `\f` of `\frac` is no form feed)."""
+    value = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), value)
+    value = re.sub(r"(?<!\\)\\([\"'/])", r"\1", value)
+    value = re.sub(r"(?<!\\)\\[nrt](?![A-Za-z]{2})", " ", value)
+    runs = [len(run) for run in re.findall(r"\\+", value)]
+    written = min(runs, default=1)  # how many backslashes stand for one
+    return re.sub(r"\\+", lambda run: "\\" * max(1, len(run[0]) // written), value)
+
+
+def _statement(text: str) -> str | None:
+    """What follows the last "answer is" or "answer:", the number where one comes first; else the last number."""
+    text = _without_special(text)
+    said = [re.sub(rf"^({NUMBER.pattern})[\s,]+(?!and|or)[a-z].*", r"\1", s) for s in STATEMENT.findall(text)]
+    numbers = NUMBER.findall(text)
+    return (said or numbers or [None])[-1]
+
+
+def _without_special(text: str) -> str:
+    """The text without the special tokens at its end, such as <|im_end|>."""
+    text = text.rstrip()
+    while found := SPECIAL.search(text, max(0, len(text) - 50)):
+        text = text[: found.start()].rstrip()
+    return text

@@ -1,72 +1,222 @@
 """The command line: `latentseek run …`, `latentseek tiny train NAME`. Bad input gets one sentence and exit code 2."""
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+
+from .configs import REWARDS
+from .methods import METHODS
 
 app = typer.Typer(help="LatentSeek: reasoning by test-time policy gradient on a frozen language model.", no_args_is_help=True)
 tiny = typer.Typer(help="The embedded models.", no_args_is_help=True)
 app.add_typer(tiny, name="tiny")
 
 
+def _option(*names: str, help: str):
+    """A flag that leaves its setting alone unless it is given; its long name is the setting's."""
+    return typer.Option(*names, help=help, show_default=False)
+
+
+@contextmanager
+def _resumable():
+    """Ctrl-C in a sentence, and the exit code that shells expect."""
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        _say(f"{stopped or 'stopped'}; the same command goes on from there")
+        raise typer.Exit(130) from None
+
+
 @app.command("run")
 def run_command(
-    model: Annotated[str, typer.Option("--model", "-m", help="An embedded model's name, a folder, or a hub id.")],
-    benchmark: Annotated[str, typer.Option("--benchmark", "-b", help="An embedded benchmark's name, or a .jsonl file.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The run's folder; an unfinished run there goes on.")],
-    method: Annotated[str, typer.Option(help="cot, latentseek or resample.")] = "latentseek",
-    reward: Annotated[str, typer.Option(help="self, psrm (an oracle) or self+format.")] = "self",
-    prompt: Annotated[str, typer.Option("--prompt", "-p", help="boxed, json, or a .yaml prompt file.")] = "boxed",
-    verifiers: Annotated[str, typer.Option(help="The checks of self-reward: the model's own, or a .yaml file.")] = "verifiers",
-    split: Annotated[str, typer.Option(help="test, tune or train.")] = "test",
-    limit: Annotated[int | None, typer.Option("--limit", "-n", help="Only the first so many problems.")] = None,
-    rho: Annotated[float, typer.Option(help="Share of the tokens whose latents are optimised, in (0, 1].")] = 0.2,
-    learning_rate: Annotated[float, typer.Option("--lr", help="Step size of the latents.")] = 0.03,
-    max_iterations: Annotated[int, typer.Option("--iterations", "-k", help="Most iterations, at least 1.")] = 10,
-    reward_threshold: Annotated[float, typer.Option("--threshold", help="A reward above it ends the search.")] = -0.2,
-    max_new_tokens: Annotated[int, typer.Option(help="Most tokens of an answer.")] = 1024,
-    temperature: Annotated[float, typer.Option(help="Of sampled answers.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of everything that draws at random.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Problems answered together.")] = 64,
-    budget_from: Annotated[
-        Path | None, typer.Option(help="A finished run: resample may spend as many answer tokens as it did.")
+    model: Annotated[str | None, _option("--model", "-m", help="π: an embedded model's name, a folder, or a hub id.")] = None,
+    benchmark: Annotated[
+        str | None,
+        _option("--benchmark", "-b", help="gsm8k, math500, aime2024, gsm-symbolic, an embedded one, or a file or folder."),
+    ] = None,
+    out: Annotated[Path | None, _option("--out", "-o", help="The run's folder; an unfinished run there goes on.")] = None,
+    method: Annotated[str | None, _option(help=f"How to answer: {', '.join(METHODS)}.")] = None,
+    reward: Annotated[
+        str | None, _option(help=f"R(x, c): {', '.join(REWARDS)}, a sum (self+format), or FILE.py:FUNCTION.")
+    ] = None,
+    prompt: Annotated[str | None, _option("--prompt", "-p", help="c: boxed (prompt 1), json (prompt 2), or FILE.yaml.")] = None,
+    setting: Annotated[str | None, _option(help="clean: Algorithm 1 as printed; reference: the authors' code.")] = None,
+    split: Annotated[str | None, _option(help="test, tune or train.")] = None,
+    limit: Annotated[int | None, _option("--limit", "-n", help="Only the first so many problems.")] = None,
+    seed: Annotated[int | None, _option(help="Of everything that draws at random.")] = None,
+    rho: Annotated[float | None, _option(help="ρ: share of the tokens whose latents are optimised, in (0, 1].")] = None,
+    learning_rate: Annotated[float | None, _option("--lr", help="η: step size of the latents.")] = None,
+    max_iterations: Annotated[int | None, _option("--iterations", "-k", help="K: most iterations, at least 1.")] = None,
+    reward_threshold: Annotated[float | None, _option("--threshold", help="τ: a reward above it ends the search.")] = None,
+    max_new_tokens: Annotated[int | None, _option(help="Most tokens of an answer.")] = None,
+    temperature: Annotated[float | None, _option(help="Of sampled answers (best_of_n, self_consistency, resample).")] = None,
+    n_samples: Annotated[int | None, _option("--n-samples", "-N", help="N of best_of_n and self_consistency.")] = None,
+    shots: Annotated[int | None, _option(help="Worked examples that few_shot shows.")] = None,
+    verifiers: Annotated[
+        str | None, _option(help="The four checks of self-reward: the model's own or the kit's, or FILE.yaml.")
+    ] = None,
+    reward_model: Annotated[str | None, _option(help="The model behind the reward `outcome` (section E.5).")] = None,
+    budget_from: Annotated[Path | None, _option(help="A finished run: resample may spend as many answer tokens.")] = None,
+    batch_size: Annotated[int | None, _option(help="Problems answered together.")] = None,
+    device: Annotated[str | None, _option(help="cpu, cuda, …; a GPU if there is one.")] = None,
+    dtype: Annotated[str | None, _option(help="float32, bfloat16, float16; float32 on a CPU, else the checkpoint's own.")] = None,
+    shard: Annotated[str | None, _option(help="i/n: only the i-th of n parts of the problems.")] = None,
+    recipe: Annotated[
+        str | None, _option(help="A published setting, such as table1/gsm8k-qwen2.5-7b-self-json; see `latentseek recipes`.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="A YAML file of settings, such as a run's config.yaml.")
+    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", "-s", help="NAME=VALUE: any other setting of RunConfig.")] = None,
+) -> None:
+    """Answers the problems of a benchmark by a method, one result line a problem, and prints what came out.
+
+    What is given counts in this order, the last most: recipe, configuration file, flags, --set.
+    """
+    flags = {name: value for name, value in locals().items() if value is not None and name not in ("config", "set_")}
+    from .configs import make_config, read_settings
+    from .recipes import recipe as published
+    from .runs import load_runs, run
+
+    settings = published(recipe) if recipe else {}
+    settings |= (read_settings(config) if config else {}) | flags | _pairs(set_)
+    with _resumable():
+        folder = run(make_config(**settings))
+    _print_table(load_runs(folder))
+
+
+@app.command("sweep")
+def sweep_command(
+    file: Annotated[Path, typer.Argument(help="A YAML file with out, name, base and grid.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder for the runs, in place of the file's.")] = None,
+    shard: Annotated[str, typer.Option(help="i/n: of each run only the i-th of n parts; several machines share a sweep.")] = "",
+    only: Annotated[str, typer.Option(help="A pattern for the names of the runs to do.")] = "*",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", "-s", help="NAME=VALUE: a setting for all runs, in place of the file's base.")
     ] = None,
 ) -> None:
-    """Answers the problems of a benchmark by a method, one result line a problem, and prints what came out."""
-    settings = {name: value for name, value in locals().items()}
-    from .runs import load_runs, make_config, run
+    """Does all runs of a grid; what is finished is not done again."""
+    from .runs import load_runs
+    from .sweeps import read_sweep, sweep
 
-    _summary(load_runs(run(make_config(**settings))))
+    configs = read_sweep(file, shard=shard, only=only, **_pairs(set_) | ({"out": out} if out else {}))
+    with _resumable():
+        folders = list(sweep(configs))
+    _print_table(load_runs(folders))
 
 
-def _summary(rows) -> None:
-    table = Table("run", "problems", "correct", "iterations", "answer tokens", "verifier tokens")
-    numbers = [f"{rows.correct.mean():.1%}"]
-    numbers += [f"{rows[name].mean():.1f}" for name in ("n_iterations", "answer_tokens", "verifier_tokens")]
-    table.add_row(rows.run[0], str(len(rows)), *numbers)
-    Console().print(table)
+@app.command("table")
+def table_command(
+    runs: Annotated[list[str], typer.Argument(help="Run folders, packed runs, or patterns.")],
+    csv: Annotated[Path | None, typer.Option(help="Also write the table to this file.")] = None,
+) -> None:
+    """Prints runs side by side: accuracy with its 95 % interval, n, McNemar's test against the chain of thought, tokens a problem."""
+    from .runs import load_runs
+
+    _print_table(load_runs(runs), csv)
+
+
+@app.command("regrade")
+def regrade_command(runs: Annotated[list[str], typer.Argument(help="Run folders, packed runs, or patterns.")]) -> None:
+    """Grades the stored answers of runs again, without a model."""
+    from .runs import regrade
+
+    for path in _expand(runs):
+        changed, total = regrade(path)
+        typer.echo(f"{path}: {changed} of {total} answers are graded otherwise than before")
+
+
+@app.command("pack")
+def pack_command(runs: Annotated[list[str], typer.Argument(help="Run folders, or patterns.")]) -> None:
+    """Turns finished runs into one compressed file each."""
+    from .runs import pack
+
+    for path in _expand(runs):
+        typer.echo(f"packed: {pack(path)}")
+
+
+@app.command("recipes")
+def recipes_command(pattern: Annotated[str, typer.Argument(help="Such as 'table1/gsm8k-*'.")] = "*") -> None:
+    """Lists the published settings that --recipe knows."""
+    from .recipes import recipe_names
+
+    typer.echo("\n".join(recipe_names(pattern)))
+
+
+def _expand(patterns: list[str]) -> list[Path]:
+    from .runs import matching_runs
+
+    return [path for pattern in patterns for path in matching_runs(pattern)]
+
+
+def _pairs(texts: list[str] | None) -> dict[str, object]:
+    """NAME=VALUE, the value read as YAML."""
+    import yaml
+
+    pairs = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"{text!r} has no value; write NAME=VALUE")
+        pairs[name] = yaml.safe_load(value)
+    return pairs
+
+
+def _print_table(rows, csv: Path | None = None) -> None:
+    from .tables import comparison_table
+
+    table = comparison_table(rows)
+    if csv:
+        table.to_csv(csv, index=False)
+    shown = Table(
+        Column("run", overflow="fold"),
+        "n",
+        "solved [95 %]",
+        "loose",
+        "won / lost",
+        "p (Holm)",
+        "prompt",
+        "answer",
+        "verdict",
+        "published",
+    )
+    for row in table.itertuples():
+        solved = f"{row.accuracy:.1%} [{row.low:.1%}, {row.high:.1%}]"
+        compared = [f"+{row.won:.0f} / −{row.lost:.0f}", f"{row.p:.2g} ({row.p_holm:.2g})"] if row.p == row.p else ["", ""]
+        tokens = [f"{row.prompt_tokens:.0f}", f"{row.answer_tokens:.0f}", f"{row.verifier_tokens:.0f}"]
+        shown.add_row(
+            row.run,
+            str(row.n),
+            solved,
+            f"{row.loose:.1%}",
+            *compared,
+            *tokens,
+            f"{row.published:.1f}%" if row.published == row.published else "",
+        )
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(shown)
+    console.print(
+        "against the chain of thought on the same problems, McNemar's exact test; tokens are means a problem", style="dim"
+    )
 
 
 @app.command("notebook")
 def notebook_command(
-    path: Annotated[Path, typer.Argument(help="The notebook.")],
+    name: Annotated[str, typer.Argument(help="A notebook's path, or the name of one of the kit's, such as 00_quickstart.")],
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE, as often as needed.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the executed notebook and its page go.")] = Path("out"),
     in_place: Annotated[bool, typer.Option("--in-place", help="Execute the notebook where it lies.")] = False,
 ) -> None:
     """Executes a notebook with papermill and prints its closing table."""
-    import yaml
+    from .notebooks import closing_text, execute, find_notebook, to_page
 
-    from .notebooks import closing_text, execute, to_page
-
-    pairs = [text.partition("=") for text in parameter or []]
-    if bad := [name for name, equals, _ in pairs if not equals]:
-        raise ValueError(f"parameter {bad[0]!r} has no value; write NAME=VALUE")
-    executed = execute(path, {name: _from_here(yaml.safe_load(value)) for name, _, value in pairs}, None if in_place else out)
+    given = {name: _from_here(value) for name, value in _pairs(parameter).items()}
+    executed = execute(find_notebook(name), given, None if in_place else out)
     typer.echo(closing_text(executed))
     typer.echo(f"the whole notebook: {executed}" if in_place else f"the whole story: {to_page(executed)}")
 
@@ -112,9 +262,13 @@ def benchmark_command(out: Annotated[Path, typer.Argument(help="The folder to wr
 def main() -> None:
     try:
         app()
-    except (ValueError, RuntimeError) as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"latentseek: {error}", markup=False)
+    except (ValueError, RuntimeError, OSError) as error:
+        _say(" ".join(str(error).split()))
         sys.exit(2)
+
+
+def _say(message: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"latentseek: {message}", markup=False)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import seaborn as sns
 from matplotlib.patches import Patch
 
 from .problems import DATA
-from .stats import interval
 
 PALETTE = "colorblind"
 
@@ -34,22 +33,8 @@ def save(figure: plt.Figure, data: pd.DataFrame, folder: Path, name: str) -> Non
     data.to_csv(folder / f"{name}.csv", index=False)
 
 
-def accuracy_table(rows: pd.DataFrame, by: str = "method") -> pd.DataFrame:
-    """A row for each value of `by`, in order of appearance: n, accuracy with its 95 % interval, and mean tokens a problem.
-
-    Args:
-        rows: a row a problem, with `correct`, `n_iterations`, `answer_tokens`, `verifier_tokens`.
-    """
-    table = []
-    for name, group in rows.groupby(by, sort=False):
-        low, high = interval(group.correct)
-        means = group[["n_iterations", "answer_tokens", "verifier_tokens"]].mean()
-        table.append({by: name, "n": len(group), "accuracy": group.correct.mean(), "low": low, "high": high, **means})
-    return pd.DataFrame(table)
-
-
 def plot_accuracy(table: pd.DataFrame, by: str = "method") -> plt.Figure:
-    """Accuracy with its interval beside the tokens that it took, a row a method."""
+    """Accuracy with its interval beside the tokens that it took, a bar for each row of an `accuracy_table`."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 0.6 * len(table) + 1.6), sharey=True, layout="constrained")
     places, colours = range(len(table)), sns.color_palette(PALETTE, len(table))
     errors = [100 * (table.accuracy - table.low), 100 * (table.high - table.accuracy)]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .problems import DATA
+
 KERNEL = "python3"  # the one of the environment that this runs in
 
 
@@ -25,8 +27,6 @@ def execute(path: Path, parameters: Mapping[str, Any], folder: Path | None) -> P
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
-    if not path.is_file():
-        raise ValueError(f"there is no notebook {path}")
     known = papermill.inspect_notebook(str(path))
     if unknown := set(parameters) - set(known):
         raise ValueError(f"{path.name} has no parameter {sorted(unknown)[0]!r}; it has {', '.join(known) or 'none'}")
@@ -43,6 +43,21 @@ def execute(path: Path, parameters: Mapping[str, Any], folder: Path | None) -> P
         ) from error
     _tidy(executed)
     return executed
+
+
+def find_notebook(name: str) -> Path:
+    """A notebook by path, or by the name it has in the kit's `notebooks/`.
+
+    Raises:
+        ValueError: neither is there.
+    """
+    path, own = Path(name), DATA.parent / "notebooks"
+    if path.is_file():
+        return path
+    if (own / f"{path.stem}.ipynb").is_file() and path.parent == Path("."):
+        return own / f"{path.stem}.ipynb"
+    known = ", ".join(sorted(found.stem for found in own.glob("*.ipynb")))
+    raise ValueError(f"there is no notebook {name}; give a path" + (f", or one of {known}" if known else ""))
 
 
 def _tidy(path: Path) -> None:

@@ -97,6 +97,7 @@ class Policy:
     Attributes:
         name: the embedded model's name, the folder's name, or the hub id.
         folder: the model's folder where it is a local one (it may bring prompt files of its own).
+        files: the files that the weights were read from; none for a model built in memory.
         stop_ids: tokens that end an answer.
         context_length: most positions the model was made for, None if it doesn't say.
         window: how far the model's shortest sliding window reaches, None if it has none.
@@ -106,6 +107,7 @@ class Policy:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str = "", folder: Path | None = None):
         self.model, self.tokenizer, self.name, self.folder = model.eval().requires_grad_(False), tokenizer, name, folder
+        self.files: list[Path] = []
         self.forwarded_tokens = self.padded_tokens = 0
         self.text_config = model.config.get_text_config()
         self.context_length: int | None = getattr(self.text_config, "max_position_embeddings", None)
@@ -156,7 +158,9 @@ class Policy:
             raise ValueError(_cannot_load(name_or_path, folder, error)) from error
         if "device_map" not in model_kwargs and "quantization_config" not in model_kwargs:
             model = model.to(device)
-        return cls(model, tokenizer, name=folder.name if folder else str(name_or_path), folder=folder)
+        policy = cls(model, tokenizer, name=folder.name if folder else str(name_or_path), folder=folder)
+        policy.files = _weight_files(folder or _snapshot(model), gguf_file)
+        return policy
 
     # --- the cut ---
 
@@ -301,7 +305,10 @@ class Policy:
         seeds = list(seed) if isinstance(seed, Sequence) else [seed] * len(prompts)
         rows, copies = [], {}
         for index, (prompt, start, limit, own, memory) in enumerate(zip(prompts, forced, limits, seeds, after, strict=True)):
-            room = self._room(index, prompt)
+            try:
+                room = self.room(prompt)
+            except ValueError as error:
+                raise ValueError(f"prompt {index}: {error}") from error
             key = (tuple(prompt), own)
             copies[key] = copies.get(key, -1) + 1
             limit = min(limit, room)
@@ -309,14 +316,19 @@ class Policy:
             rows.append(_Row(index, list(prompt), list(start)[:limit], limit, draws, memory))
         return rows
 
-    def _room(self, index: int, prompt: Sequence[int]) -> int:
+    def room(self, prompt: Sequence[int]) -> int:
+        """How many tokens the model's context has room for behind a prompt.
+
+        Raises:
+            ValueError: none, or the prompt is empty.
+        """
         if not prompt:
-            raise ValueError(f"prompt {index} is empty; a model needs at least one token to start from")
+            raise ValueError("it is empty; a model needs at least one token to start from")
         room = (self.context_length or 2**31) - len(prompt)
         if room < 1:
             raise ValueError(
-                f"prompt {index} has {len(prompt)} tokens, but the context of {self.name or 'the model'} holds "
-                f"{self.context_length}; shorten the question or take a model with a longer context"
+                f"it has {len(prompt)} tokens, but the context of {self.name or 'the model'} holds {self.context_length}; "
+                "shorten the question or take a model with a longer context"
             )
         return room
 
@@ -389,8 +401,11 @@ class Policy:
         return self.backbone(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **extra).last_hidden_state
 
     def _choose(self, logits: torch.Tensor, rows: list[_Row], temperature: float) -> torch.Tensor:
+        top, best = logits.max(-1)  # NaN where any of them is
+        if not top.isfinite().all():
+            raise ValueError(f"{self.name or 'the model'} gives logits that are no numbers (NaN or infinite); try another dtype")
         if temperature <= 0:
-            return logits.argmax(-1).to(self.device)
+            return best.to(self.device)
         cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1)
         draws = torch.stack([row.draws[min(len(row.tokens), row.limit - 1)] for row in rows]).to(cumulative.device)
         chosen = torch.searchsorted(cumulative, (draws * cumulative[:, -1])[:, None], right=True)[:, 0]
@@ -439,6 +454,19 @@ def shared_length(sequences: Sequence[Sequence[int]]) -> int:
 
 def _as_list(ids: int | list[int] | None) -> list[int]:
     return [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
+
+
+def _snapshot(model: PreTrainedModel) -> Path:
+    """Where the hub's cache holds the files that a model was just loaded from."""
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(model.config._name_or_path, revision=model.config._commit_hash, local_files_only=True))
+
+
+def _weight_files(folder: Path, gguf_file: str | None) -> list[Path]:
+    """The files that transformers reads weights from: safetensors where there are any."""
+    patterns = [gguf_file] if gguf_file else ["model*.safetensors", "pytorch_model*.bin"]
+    return next((sorted(found) for pattern in patterns if (found := list(folder.glob(pattern)))), [])
 
 
 def _cannot_load(name: str | Path, folder: Path | None, error: Exception) -> str:

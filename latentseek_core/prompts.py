@@ -75,7 +75,8 @@ def render_prompt(
         return {"role": question["role"], "content": fill(question["content"], values)}
 
     for shot in shots:
-        values = {"solution": shot.solution, "solution_json": json.dumps(shot.solution), "answer": shot.answer}
+        solution = re.sub(r"<<[^>]*>>", "", shot.solution)  # GSM8K's notes for a calculator
+        values = {"solution": solution, "solution_json": json.dumps(solution), "answer": shot.answer}
         messages += [ask(shot), {"role": "assistant", "content": fill(prompt["shot"], values)}]
     return [*messages, ask(problem)]
 

@@ -4,11 +4,15 @@ A reward is any callable `(problems, answers) -> scores`; a score is a `Score` o
 `SelfReward(policy) + FormatReward()`.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from .answers import extract_answer, is_correct
 from .policy import Completion, Policy, shared_length
@@ -39,6 +43,24 @@ def as_score(score: Score | float) -> Score:
     return score if isinstance(score, Score) else Score(float(score))
 
 
+def scores_of(reward: Reward, problems: Sequence[Problem], answers: Sequence[str]) -> list[Score]:
+    """A reward's scores, one for each answer, each a number.
+
+    Raises:
+        ValueError: it gave another count of scores, or something that is no finite number.
+    """
+    name, scores = getattr(reward, "__name__", type(reward).__name__), list(reward(problems, answers))
+    if len(scores) != len(answers):
+        raise ValueError(f"reward {name} gave {len(scores)} scores for {len(answers)} answers; it must give one for each")
+    try:
+        scores = [as_score(score) for score in scores]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"reward {name} gave something that is no number: {error}") from error
+    if bad := [problem.id for problem, score in zip(problems, scores, strict=True) if not math.isfinite(score.value)]:
+        raise ValueError(f"reward {name} gave a score that is no finite number for problem {bad[0]}")
+    return scores
+
+
 class _Addable:
     def __add__(self, other: Reward) -> "SumOfRewards":
         return SumOfRewards([self, other])
@@ -51,7 +73,7 @@ class SumOfRewards(_Addable):
         self.rewards = rewards
 
     def __call__(self, problems, answers):
-        columns = [map(as_score, reward(problems, answers)) for reward in self.rewards]
+        columns = [scores_of(reward, problems, answers) for reward in self.rewards]
         return [_add(scores) for scores in zip(*columns, strict=True)]
 
 
@@ -165,3 +187,51 @@ class FormatReward(_Addable):
             extract_answer(a, style=self.style, benchmark=p.benchmark) is not None for p, a in zip(problems, answers, strict=True)
         ]
         return [Score(0.0 if fits else -self.penalty, {"format": fits}) for fits in formatted]
+
+
+class OutcomeReward(_Addable):
+    """A trained outcome reward model judges question and answer (section E.5): σ(its score) − 1, in [−1, 0], so that the default
+    τ = −0.2 asks for a probability above 0.8.
+
+    Args:
+        name_or_path: a sequence classifier with one output, by folder or hub id.
+        device: `auto` takes a GPU if there is one.
+
+    Raises:
+        ValueError: no such model, or one with several outputs.
+    """
+
+    def __init__(self, name_or_path: str | Path, *, device: str = "auto", dtype: str = "auto", batch_size: int = 8):
+        self.batch_size, name = batch_size, str(name_or_path)
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        dtype = torch.float32 if (device, dtype) == ("cpu", "auto") else dtype
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(name)
+            self.model = AutoModelForSequenceClassification.from_pretrained(name, dtype=dtype).eval().to(device)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"the outcome reward model {name!r} can't be loaded: {str(error).splitlines()[0]}") from error
+        if self.model.config.num_labels != 1:
+            raise ValueError(f"{name} has {self.model.config.num_labels} outputs; an outcome reward model has one")
+        self.tokenizer.pad_token_id = self.model.config.pad_token_id = self._padding()
+
+    def _padding(self) -> int:
+        return next(i for i in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0) if i is not None)
+
+    @torch.no_grad()
+    def __call__(self, problems: Sequence[Problem], answers: Sequence[str]) -> list[Score]:
+        texts, values = [self._text(p, a) for p, a in zip(problems, answers, strict=True)], []
+        for start in range(0, len(texts), self.batch_size):
+            batch = self.tokenizer(
+                texts[start : start + self.batch_size],
+                add_special_tokens=not self.tokenizer.chat_template,
+                padding=True,
+                return_tensors="pt",
+            ).to(self.model.device)
+            logits = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, 0]
+            values += (logits.float().sigmoid() - 1).tolist()
+        return [Score(value) for value in values]
+
+    def _text(self, problem: Problem, answer: str) -> str:
+        talk = [{"role": "user", "content": problem.question}, {"role": "assistant", "content": answer}]
+        plain = f"{problem.question}\n\n{answer}"
+        return self.tokenizer.apply_chat_template(talk, tokenize=False) if self.tokenizer.chat_template else plain

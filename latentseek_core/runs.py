@@ -1,229 +1,352 @@
 """Runs: one folder that says what was done and holds one JSON line a problem, appended as soon as it is known.
 
-A run that was killed goes on where it stopped; one that is finished is not run again.
+A run that was killed goes on where it stopped and ends as an unbroken one does, line for line (their `seconds` aside): problems are
+answered in the same batches, a batch that was broken off is answered again as a whole, and what it had written already stays.
 """
 
 import glob
-import json
+import re
+import shutil
+import signal
+import threading
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from tqdm import tqdm
 
 from .answers import extract_answer, is_correct
-from .methods import METHODS, Options, Outcome
-from .policy import BATCH_SIZE, Policy
+from .configs import RunConfig, make_reward
+from .methods import METHODS, Options, Outcome, prompt_ids
+from .origin import session
+from .policy import Policy
 from .problems import Problem, load_benchmark
-from .prompts import prompt_style
-from .rewards import FormatReward, PerfectSparseReward, SelfReward
-from .settings import SeekConfig
+from .prompts import load_prompt, prompt_style
+from .store import (
+    RESULTS,
+    Row,
+    Writer,
+    pack_folder,
+    packed,
+    read_config,
+    read_origin,
+    read_rows,
+    replace_packed_rows,
+    root_of,
+    writing,
+)
 
-REWARDS = {
-    "self": lambda policy, config: SelfReward(policy, prompt=config.verifiers),
-    "psrm": lambda policy, config: PerfectSparseReward(config.prompt),
-    "self+format": lambda policy, config: SelfReward(policy, prompt=config.verifiers) + FormatReward(config.prompt),
-}
-
-
-class RunConfig(BaseModel):
-    """Everything that a run depends on; it is written beside the results as `config.json`.
-
-    `out` is the run's folder. `budget_from` is the folder of a finished run: `resample` may spend as many answer tokens on the
-    problems together as that run did. `reward` is empty for the chain of thought, which asks none. Search settings are those of `SeekConfig`.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: str
-    benchmark: str
-    out: Path
-    method: str = "latentseek"
-    reward: str = "self"
-    variant: str = ""
-    prompt: str = "boxed"
-    verifiers: str = "verifiers"
-    split: str = "test"
-    limit: int | None = Field(None, ge=1)
-    rho: float = 0.2
-    learning_rate: float = 0.03
-    max_iterations: int = 10
-    reward_threshold: float = -0.2
-    max_new_tokens: int = 1024
-    max_latents: int = 300
-    optimizer: str = "adam"
-    grad_clip: float | None = None
-    temperature: float = Field(1.0, gt=0)
-    seed: int = 0
-    batch_size: int = Field(BATCH_SIZE, ge=1)
-    budget_from: Path | None = None
-
-    @field_validator("method")
-    @classmethod
-    def _known_method(cls, method: str) -> str:
-        if method not in METHODS:
-            raise ValueError(f"unknown method {method!r}: use one of {', '.join(METHODS)}")
-        return method
-
-    @field_validator("reward")
-    @classmethod
-    def _known_reward(cls, reward: str) -> str:
-        if reward and reward not in REWARDS:
-            raise ValueError(f"unknown reward {reward!r}: use one of {', '.join(REWARDS)}")
-        return reward
-
-    @model_validator(mode="after")
-    def _settings_fit(self) -> "RunConfig":
-        self.seek_config()
-        self.reward = "" if self.method == "cot" else self.reward
-        return self
-
-    def seek_config(self) -> SeekConfig:
-        names = set(SeekConfig.__dataclass_fields__) & set(type(self).model_fields)
-        return SeekConfig(**{name: getattr(self, name) for name in names})
+# What may differ between the sessions of one run.
+FREE = {"limit", "device"}
+Loaded = Policy | Callable[[], Policy] | None
 
 
-def make_config(**values: Any) -> RunConfig:
-    """A checked `RunConfig`; what is wrong is said in one sentence.
-
-    Raises:
-        ValueError: an unknown or ill-valued setting.
-    """
-    try:
-        config = RunConfig(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        said = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"RunConfig.{where} is {first['input']!r}: {said}" if where else said) from error
-    return config
-
-
-def run(config: RunConfig, policy: Policy | None = None) -> Path:
+def run(config: RunConfig, policy: Loaded = None) -> Path:
     """Does what a configuration says and returns the run's folder, `config.out`.
 
+    Ctrl-C ends it after the current batch, a second one at once; either way the same call goes on where it stopped.
+
     Args:
-        policy: the model, where it is loaded already.
+        policy: the model, where it is loaded already, or a function that loads it if it is needed.
 
     Raises:
         ValueError: an unknown model, benchmark or prompt, a bad setting, or a folder that holds a run with other settings.
+        KeyboardInterrupt: it was stopped.
+        RuntimeError: its results can't be written.
     """
-    settings, style = config.seek_config(), prompt_style(config.prompt)
-    problems = load_benchmark(config.benchmark, split=config.split, limit=config.limit)
-    _claim_folder(config)
-    results = config.out / "results.jsonl"
-    _drop_torn_line(results)
-    done = _rows(results)
-    left = _left(problems, done)
-    if not left:
-        return config.out
-    policy = policy or Policy.from_pretrained(config.model)
-    reward = REWARDS[config.reward](policy, config) if config.reward else None
-    options = Options(config.prompt, config.temperature, config.batch_size, _token_pool(config, problems, done))
-    by_id = {problem.id: problem for problem in left}
-    policy.forwarded_tokens, started = 0, time.perf_counter()
-    with results.open("a", encoding="utf-8") as file, tqdm(total=len(problems), initial=len(done), desc=config.out.name) as bar:
-        for outcomes in METHODS[config.method](policy, left, reward, settings, options):
-            if not outcomes:
-                continue
-            # What can't be told apart by problem is shared out evenly among those that became known together.
-            forwarded, seconds = policy.forwarded_tokens / len(outcomes), (time.perf_counter() - started) / len(outcomes)
-            shared = {"forwarded_tokens": round(forwarded), "seconds": round(seconds, 3)}
-            rows = [_row(by_id[outcome.problem_id], outcome, style) | shared for outcome in outcomes]
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            file.flush()
-            bar.update(len(outcomes))
-            policy.forwarded_tokens, started = 0, time.perf_counter()
+    load_prompt(config.prompt)  # a wrong name is better said before a model is loaded
+    load_prompt(config.verifiers)
+    batches = _batches(_problems(config), config)
+    if (before := root_of(config.out)) is not None:
+        _same_settings(config, read_config(before))
+        if before != config.out:
+            return _already_packed(config, before, batches)
+    elif (config.out / RESULTS).exists():
+        raise ValueError(f"{config.out} holds results but no config.yaml that says of what; choose another folder")
+    with _said(config.out), writing(config.out) as writer:
+        writer.write_config(config.to_yaml())
+        finished = {row["problem_id"] for row in writer.rows}
+        left = [batch for batch in batches if not finished.issuperset(problem.id for problem in batch)]
+        if left:
+            _answer(config, writer, left, sum(map(len, batches)), policy)
     return config.out
 
 
-def _left(problems: list[Problem], done: list[dict[str, Any]]) -> list[Problem]:
-    finished = {row["problem_id"] for row in done}
-    return [problem for problem in problems if problem.id not in finished]
+def named_model(config: RunConfig) -> tuple:
+    """What decides which model is loaded."""
+    return config.model, config.device, config.dtype, config.revision, config.gguf_file
 
 
-def _token_pool(config: RunConfig, problems: list[Problem], done: list[dict[str, Any]]) -> int | None:
-    """The answer tokens that another run spent on the same problems, less what this one has spent on those it has finished."""
-    if config.budget_from is None:
-        return None
-    spent = {row["problem_id"]: row["answer_tokens"] for row in _rows(config.budget_from / "results.jsonl")}
-    if missing := [problem.id for problem in problems if problem.id not in spent]:
-        raise ValueError(f"{config.budget_from} has no result for problem {missing[0]}; finish that run first")
-    return sum(spent[problem.id] for problem in problems) - sum(row["answer_tokens"] for row in done)
+def load_policy(model: str, device: str, dtype: str, revision: str | None, gguf_file: str | None) -> Policy:
+    return Policy.from_pretrained(model, device=device, dtype=dtype, revision=revision, gguf_file=gguf_file)
 
 
-def _row(problem: Problem, outcome: Outcome, style: str) -> dict[str, Any]:
-    asked = {"style": style, "benchmark": problem.benchmark}
-    return {
-        "problem_id": problem.id,
-        "benchmark": problem.benchmark,
-        "answer": extract_answer(outcome.answer_text, **asked, strict=False),
-        "gold": problem.answer,
-        "correct": is_correct(outcome.answer_text, problem.answer, **asked),
-        "correct_loose": is_correct(outcome.answer_text, problem.answer, **asked, strict=False),
-        "n_iterations": outcome.n_iterations,
-        "prompt_tokens": outcome.prompt_tokens,
-        "answer_tokens": outcome.answer_tokens,
-        "verifier_tokens": outcome.verifier_tokens,
-        "answer_text": outcome.answer_text,
-        "steps": outcome.steps,
-    }
+def _problems(config: RunConfig) -> list[Problem]:
+    last = None if config.limit is None else config.start + config.limit
+    problems = load_benchmark(config.benchmark, split=config.split, limit=last)[config.start :]
+    if config.ids is not None:
+        known = {problem.id: problem for problem in problems}
+        if unknown := [name for name in config.ids if name not in known]:
+            raise ValueError(f"{config.benchmark} has no problem {unknown[0]!r} among the {len(known)} asked for")
+        problems = [known[name] for name in config.ids]
+    if not problems:
+        raise ValueError(f"{config.benchmark} has no problem behind the first {config.start}; begin earlier (start)")
+    return problems
 
 
-def _claim_folder(config: RunConfig) -> None:
-    """Writes the configuration, or checks that the folder's own is the same."""
-    config.out.mkdir(parents=True, exist_ok=True)
-    path, settings = config.out / "config.json", json.loads(config.model_dump_json(exclude={"out"}))
-    if path.exists():
-        defaults = {name: field.default for name, field in type(config).model_fields.items()}
-        before = defaults | json.loads(path.read_text())["config"]
-        other = [name for name in settings if settings[name] != before[name] and name not in ("limit", "batch_size")]
-        if other:
+def _batches(problems: Sequence[Problem], config: RunConfig) -> list[list[Problem]]:
+    """Problems in the batches that they are answered in; a shard `i/n` takes every n-th of them."""
+    size, (part, _, parts) = config.batch_size, config.shard.partition("/")
+    batches = [list(problems[start : start + size]) for start in range(0, len(problems), size)]
+    return batches[int(part) - 1 :: int(parts)] if config.shard else batches
+
+
+def _same_settings(config: RunConfig, before: dict[str, Any]) -> None:
+    # A pool of tokens is shared by the problems of a batch.
+    free, before = FREE if config.budget_from else FREE | {"batch_size"}, _defaults() | before
+    for name, value in config.settings().items():
+        if value != before[name] and name not in free:
             raise ValueError(
-                f"{config.out} holds a run with another {other[0]} ({before[other[0]]!r}, not {settings[other[0]]!r}); "
+                f"{config.out} holds a run with another {name} ({before[name]!r}, not {value!r}); "
                 "choose another folder, or remove that one"
             )
-    origin = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {p: version(p) for p in ("torch", "transformers")},
-    }
-    path.write_text(json.dumps({"config": settings, "origin": origin}, indent=1) + "\n")
 
 
-def _drop_torn_line(path: Path) -> None:
-    """Removes a last line that a kill cut off."""
-    if path.exists():
-        text = path.read_text(encoding="utf-8")
-        path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+def _already_packed(config: RunConfig, root: Any, batches: list[list[Problem]]) -> Path:
+    finished = {row["problem_id"] for row in read_rows(root)}
+    if missing := [problem.id for batch in batches for problem in batch if problem.id not in finished]:
+        raise ValueError(f"{packed(config.out)} is packed without problem {missing[0]}; unpack it into {config.out} to go on")
+    return config.out
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a results file."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].split("\n") if line]
+def _answer(config: RunConfig, writer: Writer, batches: list[list[Problem]], total: int, policy: Loaded) -> None:
+    """Answers whole batches, and writes what was not yet there."""
+    pools = [_token_pool(config, batch) for batch in batches]
+    if not isinstance(policy, Policy):
+        policy = policy() if policy else load_policy(*named_model(config))
+    reward, options = make_reward(policy, config), _options(config, batches)
+    _check_lengths(policy, batches, options)
+    with session(config, policy, writer, total), _stop_request() as stop, _Progress(config.out.name, total, writer.rows) as bar:
+        for batch, pool in zip(batches, pools, strict=True):
+            method = METHODS[config.method](policy, batch, reward, config.seek_config(), replace(options, token_pool=pool))
+            for rows in _rows(policy, batch, method, prompt_style(config.prompt, policy.folder)):
+                bar.add(writer.append(rows))
+            if stop.is_set() and len(writer.rows) < total:
+                raise KeyboardInterrupt(f"{config.out}: stopped with {len(writer.rows)} of {total} problems done")
 
 
-def load_runs(pattern: str | Path) -> pd.DataFrame:
-    """All results of the run folders that match a glob pattern: a row a problem, with the run's settings beside it.
+def _rows(policy: Policy, batch: list[Problem], method: Iterator[list[Outcome]], style: str) -> Iterator[list[Row]]:
+    """The lines of a batch, as they become known."""
+    problems = {problem.id: problem for problem in batch}
+    policy.forwarded_tokens, started = 0, time.perf_counter()
+    for outcomes in filter(None, method):
+        # What can't be told apart by problem is shared out evenly among those that became known together.
+        spent = {"forwarded_tokens": policy.forwarded_tokens, "seconds": time.perf_counter() - started}
+        share = {name: round(value / len(outcomes), 3) for name, value in spent.items()}
+        yield [_row(problems[outcome.problem_id], outcome, style) | share for outcome in outcomes]
+        policy.forwarded_tokens, started = 0, time.perf_counter()
+
+
+def _row(problem: Problem, outcome: Outcome, style: str) -> Row:
+    row = {"problem_id": problem.id, "benchmark": problem.benchmark, "style": style, "gold": problem.answer}
+    row |= {"answer": None, "correct": False, "correct_loose": False, "n_iterations": outcome.n_iterations}
+    row |= {kind: getattr(outcome, kind) for kind in ("prompt_tokens", "answer_tokens", "verifier_tokens")}
+    return _graded(row | {"answer_text": outcome.answer_text, "steps": outcome.steps})
+
+
+def _graded(row: Row) -> Row:
+    """A row with its answer and those of its steps graded, by the format asked for and leniently."""
+    how = {"style": row["style"], "benchmark": row["benchmark"]}
+
+    def grades(text: str) -> dict[str, bool]:
+        return {
+            "correct": is_correct(text, row["gold"], **how),
+            "correct_loose": is_correct(text, row["gold"], **how, strict=False),
+        }
+
+    answer = extract_answer(row["answer_text"], **how, strict=False)
+    steps = [step | grades(step["answer_text"]) for step in row["steps"]]
+    return row | {"answer": answer} | grades(row["answer_text"]) | {"steps": steps}
+
+
+def _options(config: RunConfig, batches: list[list[Problem]]) -> Options:
+    shots: tuple[Problem, ...] = ()
+    if config.method == "few_shot":
+        shots = tuple(load_benchmark(config.shots_from or config.benchmark, split="train", limit=config.shots))
+        asked = {problem.question for batch in batches for problem in batch}
+        if known := [shot.id for shot in shots if shot.question in asked]:
+            raise ValueError(f"example {known[0]} is one of the problems to solve; take examples from elsewhere (shots_from)")
+    return Options(config.prompt, config.temperature, config.batch_size, config.n_samples, shots)
+
+
+def _check_lengths(policy: Policy, batches: list[list[Problem]], options: Options) -> None:
+    """Refuses prompts that don't fit before the first is answered."""
+    for problem in (problem for batch in batches for problem in batch):
+        try:
+            policy.room(prompt_ids(policy, problem, options))
+        except ValueError as error:
+            raise ValueError(f"the prompt of problem {problem.id} can't be used: {error}") from error
+
+
+def _token_pool(config: RunConfig, batch: list[Problem]) -> int | None:
+    """The answer tokens that another run spent on the same problems."""
+    if config.budget_from is None:
+        return None
+    if (root := root_of(config.budget_from)) is None:
+        raise ValueError(f"there is no run {config.budget_from} to take the token budget from; make it first")
+    spent = {row["problem_id"]: row["answer_tokens"] for row in read_rows(root)}
+    if missing := [problem.id for problem in batch if problem.id not in spent]:
+        raise ValueError(f"{config.budget_from} has no result for problem {missing[0]}; finish that run first")
+    return sum(spent[problem.id] for problem in batch)
+
+
+@contextmanager
+def _said(folder: Path) -> Iterator[None]:
+    """A disk's complaint in a sentence."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RuntimeError(
+            f"{folder} can't be written ({reason}); finished problems are kept, the same call goes on from there"
+        ) from error
+
+
+@contextmanager
+def _stop_request() -> Iterator[threading.Event]:
+    """Ctrl-C asks for a stop after the current batch; the second one is an ordinary interrupt. Signals reach the main thread only."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(*_) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        tqdm.write("stopping after this batch; Ctrl-C again stops at once")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class _Progress(tqdm):
+    """A bar over problems, with the accuracy and the tokens a problem so far."""
+
+    def __init__(self, name: str, total: int, rows: Sequence[Row]):
+        self.seen = list(rows)
+        super().__init__(total=total, initial=len(rows), desc=name, unit="problem")
+
+    def add(self, rows: Sequence[Row]) -> None:
+        self.seen += rows
+        self.update(len(rows))
+        tokens = sum(row["answer_tokens"] + row["verifier_tokens"] for row in self.seen) / max(1, len(self.seen))
+        correct = sum(row["correct"] for row in self.seen) / max(1, len(self.seen))
+        self.set_postfix_str(f"{correct:.1%} correct, {tokens:.0f} tokens each")
+
+
+def load_runs(pattern: str | Path | Sequence[str | Path]) -> pd.DataFrame:
+    """All results of the run folders and packed runs that match a glob pattern, or several: a row a problem, with the run's settings
+    beside it. The shards of a run are joined; runs of one name in several folders get their folder's name before it.
 
     Raises:
-        ValueError: nothing matches.
+        ValueError: nothing matches, or a run is damaged.
     """
-    folders = [Path(found) for found in sorted(glob.glob(str(pattern))) if (Path(found) / "config.json").is_file()]
-    if not folders:
-        raise ValueError(f"no run matches {str(pattern)!r}; a run is a folder with config.json and results.jsonl")
-    rows = []
-    for folder in folders:
-        settings = json.loads((folder / "config.json").read_text())["config"]
+    frames, paths = [], _paths(pattern)
+    names = Counter(_run_name(path) for path in paths)
+    for path in paths:
+        settings = _defaults() | read_config(root_of(path))
         settings["model"] = _model_name(settings["model"])
-        rows += [{"run": folder.name, **settings, **row} for row in _rows(folder / "results.jsonl")]
+        name = _run_name(path) if names[_run_name(path)] == 1 else f"{path.parent.name}/{_run_name(path)}"
+        name = re.sub(r"\.\d+-of-\d+$", "", name) if settings["shard"] else name
+        frames.append(pd.DataFrame([{"run": name, **settings, **row} for row in read_rows(root_of(path))]))
+    return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
+
+
+def origins(pattern: str | Path | Sequence[str | Path]) -> pd.DataFrame:
+    """Where runs come from, a row each: run, n, the day of its first session, and of its last one the kit's commit, device, precision
+    and version of torch; and the first digits of the weights' SHA-256."""
+    rows = []
+    for path in _paths(pattern):
+        origin = read_origin(root_of(path))
+        first, last = origin["sessions"][0], origin["sessions"][-1]
+        weights = [digest[:12] for name, digest in origin["inputs"].items() if name.endswith((".safetensors", ".bin", ".gguf"))]
+        row = {
+            "run": _run_name(path),
+            "n": origin["problems"],
+            "date": first["start"][:10],
+            "commit": (last["commit"] or "")[:10],
+        }
+        row |= {name: last[name] for name in ("device", "dtype")} | {"torch": last["versions"]["torch"]}
+        rows.append(row | {"weights": " ".join(weights)})
     return pd.DataFrame(rows)
+
+
+def _paths(pattern: str | Path | Sequence[str | Path]) -> list[Path]:
+    patterns = [pattern] if isinstance(pattern, str | Path) else pattern
+    return sorted({path for each in patterns for path in matching_runs(each)})
+
+
+def matching_runs(pattern: str | Path) -> list[Path]:
+    """The runs that a pattern names; the name of a folder also stands for its packed run."""
+    found = [Path(path) for path in glob.glob(str(pattern))] or [packed(Path(pattern))]
+    if runs := [path for path in found if path.exists() and (path.is_dir() or path.suffix == ".zip") and root_of(path)]:
+        return runs
+    raise ValueError(f"no run matches {str(pattern)!r}; a run is a folder with config.yaml and results.jsonl, or one packed")
+
+
+def _run_name(path: Path) -> str:
+    return path.name.removesuffix(".zip")
+
+
+def _defaults() -> dict[str, Any]:
+    return {name: field.default for name, field in RunConfig.model_fields.items() if name != "out"}
 
 
 def _model_name(model: str) -> str:
     """A folder's name, or the hub id as it is."""
     return Path(model).name if model.startswith(("/", ".", "~")) or Path(model).is_dir() else model
+
+
+def regrade(path: Path) -> tuple[int, int]:
+    """Grades the stored texts of a run again, in place; returns how many final answers changed, and of how many.
+
+    Raises:
+        ValueError: no such run, or a damaged one.
+    """
+    (path,) = matching_runs(path)
+    if path.suffix == ".zip":
+        rows = read_rows(root_of(path))
+        replace_packed_rows(path, graded := [_graded(row) for row in rows])
+    else:
+        with _said(path), writing(path) as writer:
+            rows = writer.rows
+            writer.replace_rows(graded := [_graded(row) for row in rows])
+    marks = ("answer", "correct", "correct_loose")
+    return sum(any(a[m] != b[m] for m in marks) for a, b in zip(rows, graded, strict=True)), len(rows)
+
+
+def pack(path: Path) -> Path:
+    """Turns a finished run's folder into one compressed file beside it, which `load_runs` reads as well.
+
+    Raises:
+        ValueError: no such run, or an unfinished one.
+    """
+    (path,) = matching_runs(path)
+    if path.suffix == ".zip":
+        return path
+    with _said(path), writing(path) as writer:
+        if len(writer.rows) != (total := read_origin(path)["problems"]):
+            raise ValueError(f"{path} has {len(writer.rows)} of {total} problems; finish it before it is packed")
+        archive = pack_folder(path)
+        if read_rows(root_of(archive)) != writer.rows:
+            raise RuntimeError(f"{archive} does not read back as {path}; the folder stays")
+    shutil.rmtree(path)
+    return archive

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from .policy import BATCH_SIZE, Completion, Policy
 from .problems import Problem
 from .prompts import render_prompt
-from .rewards import Reward, Score, as_score
+from .rewards import Reward, Score, scores_of
 from .settings import OPTIMIZERS, SeekConfig
 
 
@@ -146,9 +146,9 @@ def _search(
     cots = rules.read_again(policy, prompts, cots, config)
     running = [(i, _Search(*each, policy, config)) for i, each in enumerate(zip(problems, prompts, cots, strict=True))]
     while running:
-        scores = reward([s.problem for _, s in running], [s.answer_text for _, s in running])  # r ← R(x, c)
+        scores = scores_of(reward, [s.problem for _, s in running], [s.answer_text for _, s in running])  # r ← R(x, c)
         for (_, search), score in zip(running, scores, strict=True):
-            search.record(as_score(score), keep_latents)
+            search.record(score, keep_latents)
         yield running
         running = [(index, search) for index, search in running if search.stopped is None]
         for _, search in running:

@@ -100,7 +100,7 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(policy, tmp_path, monkeypa
     with pytest.raises(ValueError, match="prompt 1 is empty"):
         policy.generate([[5], []], max_new_tokens=1)
     long = [5] * policy.context_length
-    with pytest.raises(ValueError, match=r"prompt 0 has \d+ tokens, but the context of qwen2 holds \d+"):
+    with pytest.raises(ValueError, match=r"prompt 0: it has \d+ tokens, but the context of qwen2 holds \d+"):
         policy.generate([long], max_new_tokens=1)
     (c,) = policy.generate([long[:-3]], max_new_tokens=50, stop_ids=())
     assert len(c.token_ids) == 3

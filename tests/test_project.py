@@ -13,12 +13,12 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "latentseek_core"
 FLOORS = [
-    ["problems", "prompts", "answers"],
+    ["benchmarks", "problems", "prompts", "published", "recipes", "notation", "symbolic", "symbolic_worker", "answers"],
     ["policy"],
     ["settings", "seek", "rewards"],
     ["methods"],
-    ["runs"],
-    ["stats", "figures", "notebooks"],
+    ["configs", "store", "origin", "runs", "sweeps"],
+    ["stats", "cost", "tables", "figures", "notebooks"],
     ["cli"],
 ]
 WING = {"tiny"}
@@ -85,6 +85,10 @@ def test_versions_are_pinned_in_one_place():
         "papermill",
         "pytest",
         "scipy",
+        "statsmodels",
+        "filelock",
+        "datasets",
+        "math-verify[antlr4_13_2]",
         "tqdm",
         "typer",
         "pydantic",

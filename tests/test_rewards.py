@@ -1,9 +1,14 @@
 """Rewards and the verdicts behind them."""
 
-import pytest
-from conftest import make_policy
+import copy
+import math
 
-from latentseek_core import FormatReward, PerfectSparseReward, Problem, Score, SelfReward
+import pytest
+import torch
+from conftest import make_policy, random_problems, tokenizer
+from transformers import LlamaConfig, LlamaForSequenceClassification
+
+from latentseek_core import FormatReward, OutcomeReward, PerfectSparseReward, Problem, Score, SelfReward
 from latentseek_core.policy import Completion
 from latentseek_core.prompts import load_prompt, render_checks
 from latentseek_core.rewards import read_verdict
@@ -105,3 +110,49 @@ def test_psrm_and_format_reward_and_their_sum():
     assert [s.value for s in total] == pytest.approx([0, -1, -4 / 3])
     assert [s.checks for s in total] == [{"format": True}, {"format": True}, {"format": False}]
     assert [s.value for s in PerfectSparseReward("json")(problems[:1], ['{"final answer": "18"}'])] == [0.0]
+
+
+def outcome_model(folder, chat_template=True, labels=1):
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=48,
+        vocab_size=300,
+        num_labels=labels,
+        pad_token_id=0,
+    )
+    LlamaForSequenceClassification(config).save_pretrained(folder)
+    words = copy.deepcopy(tokenizer())
+    words.chat_template = words.chat_template if chat_template else None
+    words.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("chat_template", [True, False])
+def test_an_outcome_model_scores_each_answer_by_itself(chat_template, tmp_path):
+    """The same whatever is in the batch, and what the model says when asked by hand."""
+    reward = OutcomeReward(outcome_model(tmp_path, chat_template), batch_size=3)
+    problems, answers = random_problems(5), ["a", "b " * 30, "", "four", "five words are in here"]
+    together = [score.value for score in reward(problems, answers)]
+    alone = [reward([p], [a])[0].value for p, a in zip(problems, answers, strict=True)]
+    assert together == pytest.approx(alone, abs=1e-6)
+    assert len(set(together)) == 5
+    for problem, answer, value in zip(problems, answers, together, strict=True):
+        if chat_template:
+            talk = [{"role": "user", "content": problem.question}, {"role": "assistant", "content": answer}]
+            text = tokenizer().apply_chat_template(talk, tokenize=False)
+        else:
+            text = f"{problem.question}\n\n{answer}"
+        ids = reward.tokenizer(text, add_special_tokens=not chat_template, return_tensors="pt")["input_ids"]
+        logit = LlamaForSequenceClassification.from_pretrained(tmp_path).eval()(input_ids=ids).logits.item()
+        assert value == pytest.approx(1 / (1 + math.exp(-logit)) - 1, abs=1e-5)
+        assert -1 < value < 0
+
+
+def test_what_is_no_outcome_model_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="has 3 outputs; an outcome reward model has one"):
+        OutcomeReward(outcome_model(tmp_path, labels=3))
+    with pytest.raises(ValueError, match="outcome reward model '.*nowhere' can't be loaded"):
+        OutcomeReward(tmp_path / "nowhere")

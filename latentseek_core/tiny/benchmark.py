@@ -15,6 +15,6 @@ def write_splits(folder: Path) -> list[Path]:
     paths = []
     for split, count in SPLITS.items():
         paths.append(folder / f"{split}.jsonl")
-        rows = [asdict(problem) for problem in draw_problems(split, count, seed=0)]
+        rows = [{k: v for k, v in asdict(p).items() if k != "group"} for p in draw_problems(split, count, seed=0)]
         paths[-1].write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return paths

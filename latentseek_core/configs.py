@@ -1,0 +1,206 @@
+"""`RunConfig`: everything that a run depends on, checked field by field, as YAML in and out."""
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from .methods import METHODS, REWARDED
+from .policy import BATCH_SIZE, Policy
+from .rewards import FormatReward, OutcomeReward, PerfectSparseReward, Reward, SelfReward, SumOfRewards
+from .settings import SeekConfig
+
+
+class RunConfig(BaseModel):
+    """Everything that a run depends on; `config.yaml` in the run's folder holds it, `out` aside.
+
+    Attributes:
+        model: an embedded model's name, a folder, or a hub id; `revision`, `gguf_file`, `device` and `dtype` as for `Policy`.
+        benchmark: as for `load_benchmark`; of its `split` the first `limit` problems behind the first `start`, or those named by `ids`.
+        out: the run's folder.
+        method, variant: one of `METHODS`; a variant replaces a part of the method.
+        reward: one of `REWARDS`, a sum of them (`self+format`), or `FILE.py:FUNCTION`; empty for methods that ask none.
+        reward_model: the outcome reward model, for the reward `outcome`.
+        weights: of self-reward's checks, by name, where they differ from those of the `verifiers` file.
+        format_penalty: what the reward `format` takes off where an answer misses the format.
+        max_verdict_tokens: most tokens of a verdict.
+        prompt, verifiers: `boxed`, `json` or a YAML file; `verifiers` or a YAML file.
+        setting: `clean` is the paper's algorithm, `reference` the authors' code (`settings.py`).
+        shots, shots_from: how many worked examples `few_shot` shows, and the benchmark from whose train split they come (the run's own
+            where empty).
+        n_samples: N of `best_of_n` and `self_consistency`; `temperature` of all that is sampled.
+        budget_from: a finished run; `resample` may spend as many answer tokens on each batch of problems as that run did.
+        recipe: the name of the published setting that the run started from.
+        shard: `i/n`: only the i-th of n parts of the problems.
+
+    The others are those of `SeekConfig`.
+    """
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+    model: Annotated[str, Field(min_length=1)]
+    benchmark: Annotated[str, Field(min_length=1)]
+    out: Path
+    method: str = "latentseek"
+    reward: str = "self"
+    variant: Literal[""] = ""
+    prompt: str = "boxed"
+    setting: Literal["clean", "reference"] = "clean"
+    split: str = "test"
+    start: int = Field(0, ge=0)
+    limit: int | None = Field(None, ge=1)
+    ids: list[str] | None = Field(None, min_length=1)
+    seed: int = 0
+    rho: float = 0.2
+    learning_rate: float = 0.03
+    max_iterations: int = 10
+    reward_threshold: float = -0.2
+    max_new_tokens: int = 1024
+    max_latents: int = 300
+    optimizer: str = "adam"
+    grad_clip: float | None = None
+    verifiers: str = "verifiers"
+    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
+    format_penalty: float = Field(2 / 6, ge=0, allow_inf_nan=False)
+    max_verdict_tokens: int = Field(512, ge=1)
+    reward_model: str | None = None
+    temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
+    n_samples: int = Field(3, ge=1)
+    shots: int = Field(4, ge=1)
+    shots_from: str | None = None
+    budget_from: Path | None = None
+    batch_size: int = Field(BATCH_SIZE, ge=1)
+    device: str = "auto"
+    dtype: str = "auto"
+    revision: str | None = None
+    gguf_file: str | None = None
+    recipe: str = ""
+    shard: str = ""
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, method: str) -> str:
+        if method not in METHODS:
+            raise ValueError(f"unknown method {method!r}: use one of {', '.join(METHODS)}")
+        return method
+
+    @field_validator("reward")
+    @classmethod
+    def _known_reward(cls, reward: str) -> str:
+        file, _, function = reward.rpartition(":")
+        if function and file.endswith(".py"):
+            if not Path(file).is_file():
+                raise ValueError(f"there is no file {file}; write FILE.py:FUNCTION")
+        elif unknown := [part for part in reward.split("+") if reward and part not in REWARDS]:
+            raise ValueError(
+                f"unknown reward {unknown[0]!r}: use one of {', '.join(REWARDS)}, a sum of them, or FILE.py:FUNCTION"
+            )
+        return reward
+
+    @field_validator("shard")
+    @classmethod
+    def _is_part(cls, shard: str) -> str:
+        part, _, parts = shard.partition("/")
+        if shard and not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+            raise ValueError("a shard is written i/n with 1 <= i <= n, such as 2/3")
+        return shard
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "RunConfig":
+        self.seek_config()
+        if self.method not in REWARDED:
+            self.reward = ""
+        elif not self.reward:
+            raise ValueError(f"method {self.method} needs a reward: use one of {', '.join(REWARDS)}")
+        if "outcome" in self.reward.split("+") and not self.reward_model:
+            raise ValueError("the reward outcome needs a model: name it by reward_model")
+        if self.budget_from is not None and self.method != "resample":
+            raise ValueError(f"budget_from limits resample; {self.method} has no use for it")
+        return self
+
+    def seek_config(self) -> SeekConfig:
+        """The settings of the search."""
+        make = SeekConfig.reference if self.setting == "reference" else SeekConfig
+        names = set(SeekConfig.__dataclass_fields__) & set(type(self).model_fields)
+        return make(**{name: getattr(self, name) for name in names})
+
+    def settings(self) -> dict[str, Any]:
+        """All but `out`, as plain values."""
+        return self.model_dump(mode="json", exclude={"out"})
+
+    def to_yaml(self) -> str:
+        """What `read_settings` reads back."""
+        return yaml.safe_dump(self.settings(), sort_keys=False, allow_unicode=True)
+
+
+def make_config(**values: Any) -> RunConfig:
+    """A checked `RunConfig`; what is wrong is said in one sentence.
+
+    Raises:
+        ValueError: an unknown or ill-valued setting.
+    """
+    try:
+        return RunConfig(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where, said = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        if first["type"] == "missing":
+            raise ValueError(f"RunConfig.{where} is missing; name it") from error
+        if first["type"] == "extra_forbidden":
+            raise ValueError(f"RunConfig has no {where!r}; it has {', '.join(RunConfig.model_fields)}") from error
+        raise ValueError(f"RunConfig.{where} is {first['input']!r}: {said}" if where else said) from error
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """The settings in a YAML file: a run's `config.yaml`, a recipe, or one written by hand.
+
+    Raises:
+        ValueError: no such file, or no YAML of names and values.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{path} holds no settings; write one `name: value` a line")
+    return dict(values)
+
+
+REWARDS: dict[str, Callable[[Policy, RunConfig], Reward]] = {
+    "self": lambda policy, config: SelfReward(
+        policy, weights=config.weights, max_new_tokens=config.max_verdict_tokens, prompt=config.verifiers
+    ),
+    "psrm": lambda policy, config: PerfectSparseReward(config.prompt),
+    "format": lambda policy, config: FormatReward(config.prompt, config.format_penalty),
+    "outcome": lambda policy, config: OutcomeReward(config.reward_model, device=config.device),
+}
+
+
+def make_reward(policy: Policy, config: RunConfig) -> Reward | None:
+    """The reward that a configuration names; None where its method asks none.
+
+    Raises:
+        ValueError: a file without that function, or one that fails on import.
+    """
+    if not config.reward:
+        return None
+    file, _, function = config.reward.rpartition(":")
+    if file.endswith(".py"):
+        return _from_file(Path(file), function)
+    rewards = [REWARDS[name](policy, config) for name in config.reward.split("+")]
+    return rewards[0] if len(rewards) == 1 else SumOfRewards(rewards)
+
+
+def _from_file(file: Path, name: str) -> Reward:
+    spec = importlib.util.spec_from_file_location(f"reward_{file.stem}", file)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(f"{file} fails on import: {type(error).__name__}: {error}") from error
+    if not callable(getattr(module, name, None)):
+        raise ValueError(f"{file} has no function {name!r}; a reward takes (problems, answers) and returns a number for each")
+    return getattr(module, name)

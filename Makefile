@@ -24,16 +24,10 @@ notebooks: $(READY)  ## executes all notebooks anew, in place
 	@for notebook in notebooks/*.ipynb; do $(BIN)/latentseek notebook $$notebook --in-place || exit 1; done
 	@mkdir -p notebooks/figures && cp out/quickstart/accuracy.* notebooks/figures/
 
-# The committed runs on the embedded model: all 1,000 test problems, about a quarter of an hour. What is finished is not done again.
-RUN := $(BIN)/latentseek run -m tiny-qwen2-1.8m -b tiny-gsm --max-new-tokens 256
-RUNS := data/runs/tiny-gsm
-
+# The committed runs on the embedded model: all 1,000 test problems, about half an hour. What is finished is not done again.
 runs: $(READY)  ## measures the methods on the embedded model
-	$(RUN) --method cot -o $(RUNS)/cot
-	for reward in self psrm; do \
-	    $(RUN) --method latentseek --reward $$reward -o $(RUNS)/latentseek-$$reward && \
-	    $(RUN) --method resample --reward $$reward --budget-from $(RUNS)/latentseek-$$reward -o $(RUNS)/resample-$$reward || exit 1; \
-	done
+	$(BIN)/latentseek sweep data/sweeps/tiny-gsm.yaml
+	$(BIN)/latentseek pack 'data/runs/tiny-gsm/*'
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; name another with: make PYTHON=python3.12")'

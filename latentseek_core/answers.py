@@ -14,10 +14,11 @@ from .symbolic import WORKER
 
 # What could only keep algebra busy, or mislead it.
 HOPELESS = re.compile(
-    r"""[0-9]{60} | [0-9]{5}\s*! | !\s*!               # huge numbers
+    r"""[0-9]{60} | [0-9][eE][+-]?[0-9]{4} | [0-9]{5}\s*! | !\s*!  # huge numbers
     | \^\s*\{?\s*-?[0-9]{5} | \^\s*[0-9]+\s*\^       # huge powers, and towers of them
     | \^\s*\{\s*[0-9]{2,}\s*\^ | \^\s*\{[^{}]*\^\s*\{?\s*[0-9]{2,} | \^\s*\{[^{}]*\^\s*\{[^{}]*\^
     | ^[0-9]+(?:\s+[0-9]+)+$ | :[^:]*:                # digits with a gap, ratios of three
+    | \\infty\s*\] | \[\s*-\s*\\infty               # intervals closed at infinity
     | [^\t\n\x20-\x7e]                              # signs that no formula has""",
     re.VERBOSE,
 )
@@ -25,10 +26,14 @@ DEEPEST = 12  # brackets open at once
 NUMBERS_ONLY = "tiny-"  # the embedded benchmarks: every answer is a number, so nothing is left for algebra
 SPECIAL = re.compile(r"(?:<\|[^<>|\s]{1,40}\|>|</s>|<eos>|<end_of_turn>)\Z")
 NUMBER = re.compile(r"[-−]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|[-−]?\.[0-9]+")
+BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 KEY = re.compile(r"""(?:^|[{,"”'’\]}0-9])\s*["'“”‘’]\s*final[\s_-]*answer\s*["'“”‘’]\s*:\s*""", re.IGNORECASE)
 CLOSING = {'"': '"', "'": "'", "“": '”“"', "”": '”"', "‘": "’'", "’": "’'"}
 STATEMENT = re.compile(
-    r"answer[\"'”]?(?:\s+is)?\s*[:=]?[\s*]*(\$[^$\n]+\$|\\\(.+?\\\)|\\\[.+?\\\]|[^\n]+?(?=[.,;!?*]*(?:\s*\n|\s*$)|[.;]\s))", re.I
+    r"""answer["'”]?(?:\s+is)?\s*[:=]?[\s*]*                       # "answer is", "Answer:"
+    (\$[^$\n]{1,200}\$ | \\\(.{1,200}?\\\) | \\\[.{1,200}?\\\]     # a formula, or up to the line's or the sentence's end
+    | [^\n]{1,200}?(?=[.,;!?*]{0,4}[ \t]*(?:\n|$)|[.;]\s))""",
+    re.IGNORECASE | re.VERBOSE,
 )
 
 
@@ -82,10 +87,10 @@ def equal(answer: str, gold: str, benchmark: str) -> bool:
 
 def _needs_algebra(stated: str, truth: str) -> bool:
     """Whether two unequal texts may yet be equal in value: not two numbers, words, other bases, or a number and no digit."""
-    numbers = number(stated) is not None, number(truth) is not None
-    settled = all(numbers) or any(BASED.fullmatch(t) or WORDS.fullmatch(t) for t in (stated, truth))
-    hopeless = HOPELESS.search(stated) or _depth(stated) > DEEPEST or (numbers[1] and not re.search(r"[0-9]", stated))
-    return not (settled or hopeless)
+    texts, numbers = (stated, truth), (number(stated) is not None, number(truth) is not None)
+    settled = all(numbers) or any(BASED.fullmatch(t) or WORDS.fullmatch(t) for t in texts)
+    settled = settled or (numbers[1] and not re.search(r"[0-9]", stated))
+    return not settled and not any(HOPELESS.search(t) or _depth(t) > DEEPEST for t in texts)
 
 
 def _depth(text: str) -> int:
@@ -101,19 +106,22 @@ def _same(answer: str, gold: str) -> bool:
 
 
 def _last_box(text: str) -> str | None:
-    r"""The contents of the last complete `\boxed{…}`, inner braces included."""
-    for box in reversed(list(re.finditer(r"\\(?:boxed|fbox)\s*\{", text))):
-        end = _closing_brace(text, box.end())
-        if end is not None:
-            return text[box.end() : end].strip() or None
-    return None
+    r"""The contents of the last complete `\boxed{…}`, inner braces included; written `\{` and `\}` don't count as braces."""
+    opened, last = [], (-1, -1)
+    for brace in BRACE.finditer(text):
+        if brace[0].endswith("{") and brace[0] != r"\{":
+            opened.append(brace)
+        elif brace[0] == "}" and opened:
+            box = opened.pop()
+            last = max(last, (box.end(), brace.start())) if len(box[0]) > 1 else last
+    return text[slice(*last)].strip() or None
 
 
 def _closing_brace(text: str, start: int) -> int | None:
-    """Where the brace closes that was opened just before `start`; written `\\{` and `\\}` don't count."""
+    """Where the brace closes that was opened before `start`."""
     depth = 1
-    for brace in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(brace[0], 0)
+    for brace in BRACE.finditer(text, start):
+        depth += 0 if brace[0][:-1] == "\\" else {"{": 1, "}": -1}.get(brace[0][-1], 0)
         if depth == 0:
             return brace.start()
     return None
@@ -134,7 +142,7 @@ def _json_value(text: str) -> str | None:
 def _quoted(text: str, start: int, quotes: str) -> str | None:
     """Up to the closing quote: the first one that something follows which may stand behind a value."""
     ends = rf"[{quotes}](?=\s*(?:[,}}\]#]|//|/\*|`|<|$))"
-    found = re.compile(rf"((?:\\.|(?!{ends}).)*){ends}", re.DOTALL).match(text, start)
+    found = re.compile(rf"((?:\\.|(?!{ends})[^\\])*){ends}", re.DOTALL).match(text, start)
     return found[1] if found else None
 
 

@@ -121,6 +121,37 @@ def table_command(
     _print_table(load_runs(runs), csv)
 
 
+@app.command("doctor")
+def doctor_command(
+    model: Annotated[str, typer.Argument(help="π: an embedded model's name, a folder, or a hub id.")],
+    benchmark: Annotated[str, typer.Option("--benchmark", "-b", help="Whose problems are asked.")] = "tiny-gsm",
+    limit: Annotated[int | None, _option("--limit", "-n", help="The problems of the run to be estimated; all of them.")] = None,
+    method: Annotated[str, typer.Option(help=f"The run's method: {', '.join(METHODS)}.")] = "latentseek",
+    reward: Annotated[str | None, _option(help=f"The run's R(x, c): {', '.join(REWARDS)}, as for `run`.")] = None,
+    prompt: Annotated[str | None, _option("--prompt", "-p", help="c: boxed (prompt 1), json (prompt 2), or FILE.yaml.")] = None,
+    max_new_tokens: Annotated[int | None, _option(help="Most tokens of an answer.")] = None,
+    max_iterations: Annotated[int | None, _option("--iterations", "-k", help="K: most iterations, at least 1.")] = None,
+    device: Annotated[str | None, _option(help="cpu, cuda, …; a GPU if there is one.")] = None,
+    dtype: Annotated[str | None, _option(help="float32, bfloat16, float16; float32 on a CPU, else the checkpoint's own.")] = None,
+    problems: Annotated[int, typer.Option(help="How many problems to measure on; fewer take less time.")] = 8,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a page.")] = False,
+) -> None:
+    """Looks at a model before a long run: head, prompt, speed, memory, latents, and the hours that the run will take."""
+    flags = {name: value for name, value in locals().items() if value is not None and name not in ("problems", "as_json")}
+    import json
+
+    from .configs import make_config
+    from .doctor import examine, page
+    from .runs import load_policy, named_model
+
+    config = make_config(out="doctor", **flags)
+    report = examine(load_policy(*named_model(config)), config, count=problems)
+    if as_json:
+        typer.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2, allow_nan=False))
+    else:
+        Console().print(page(report))
+
+
 @app.command("regrade")
 def regrade_command(runs: Annotated[list[str], typer.Argument(help="Run folders, packed runs, or patterns.")]) -> None:
     """Grades the stored answers of runs again, without a model."""

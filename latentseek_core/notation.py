@@ -8,30 +8,13 @@ from fractions import Fraction
 from functools import lru_cache
 
 LONGEST = 400  # characters; a longer answer is taken as it stands
-SIGNS = str.maketrans(
-    {
-        "−": "-",
-        "–": "-",
-        "×": r"\times ",
-        "·": r"\cdot ",
-        "÷": "/",
-        "π": r"\pi ",
-        "√": r"\sqrt ",
-        "∞": r"\infty ",
-        "°": r"^\circ ",
-    }
-    | {"≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "²": "^2", "³": "^3"}
-    | {
-        "θ": r"\theta ",
-        "½": r"\frac{1}{2}",
-        "¼": r"\frac{1}{4}",
-        "¾": r"\frac{3}{4}",
-        "\u00a0": " ",
-        "\u202f": " ",
-        "\u2009": " ",
-    }
-    | dict.fromkeys("£€¥“”", "")
-)
+WRITTEN = [  # signs, and how LaTeX writes them
+    ("−–", "-"), ("÷", "/"), ("×", r"\times "), ("·", r"\cdot "), ("√", r"\sqrt "), ("π", r"\pi "), ("θ", r"\theta "),
+    ("∞", r"\infty "), ("≤", r"\le "), ("≥", r"\ge "), ("≠", r"\ne "), ("±", r"\pm "), ("∪", r"\cup "), ("∩", r"\cap "),
+    ("∈", r"\in "), ("°", r"^\circ "), ("²", "^2"), ("³", "^3"), ("½", r"\frac{1}{2}"), ("¼", r"\frac{1}{4}"),
+    ("¾", r"\frac{3}{4}"), ("£€¥“”", ""), ("\u00a0\u202f\u2009", " "),
+]  # fmt: skip
+SIGNS = str.maketrans({sign: latex for signs, latex in WRITTEN for sign in signs})
 FONT = r"\\(?:text(?:bf|it|rm|normal|tt|sf)?|math(?:rm|bf|it|sf|tt)|mbox|hbox|operatorname)\s*"
 AND = rf"(?:{FONT}\{{\s*(?:and|or)\s*\}}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]))"
 
@@ -73,7 +56,7 @@ BASE = re.compile(r"\(?([0-9][0-9A-F]*)\)?\s*_\s*\{?\s*([0-9]+)\s*\}?")
 CHOICE = re.compile(r"\(([A-Za-z])\)")
 
 NAME = re.compile(r"((?:[A-Za-z]|\\(?!begin|pm)|\||\()[^=<>+*^\-]{0,40}?)\s*(?:(?<![<>!])=|\\in(?![a-z]))(?!=)\s*(?=\S)")
-VARIABLE = re.compile(r"(?<![A-Za-z\\])[A-Zac-dfghj-z](?![A-Za-z(])|(?<![A-Za-z\\])b(?![A-Za-z])")
+VARIABLE = re.compile(r"(?<![A-Za-z\\])(?![ei])[A-Za-z](?![A-Za-z(])")
 BASED = re.compile(r"[0-9][0-9A-F]*_[0-9]+")
 WORDS = re.compile(r"(?:[A-Za-z]{2,}[ '-]+)*[A-Za-z]{3,}(?:[ '-]+[A-Za-z]+)*")
 
@@ -121,7 +104,7 @@ def plain(answer: str) -> str:
 
 def number(text: str) -> Fraction | None:
     """The value of a plain number: decimal, fraction, mixed, scientific; None for anything else. Only the digits 0 to 9 count."""
-    while text.startswith(("(", "{")) and text.endswith((")", "}")):
+    while text.startswith(("(", "{")) and text.endswith((")", "}")) and "," not in text:
         text = text[1:-1].strip()
     if len(text) > 200:
         return None

@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
 from jinja2.exceptions import TemplateError
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
@@ -75,6 +77,10 @@ class _Row:
     memory: Memory | None
 
     def __post_init__(self):
+        self.begin()
+
+    def begin(self) -> None:
+        """Nothing is decoded yet, or no longer."""
         self.tokens: list[int] = list(self.forced)
         self.latents: list[torch.Tensor] = []
         self.finished = False
@@ -103,11 +109,13 @@ class Policy:
         window: how far the model's shortest sliding window reaches, None if it has none.
         forwarded_tokens: real token positions that went through the backbone since this was last set to 0.
         padded_tokens: padding positions that went through beside them.
+        batch_size: most answers decoded at once; halved where the memory doesn't hold them.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str = "", folder: Path | None = None):
         self.model, self.tokenizer, self.name, self.folder = model.eval().requires_grad_(False), tokenizer, name, folder
         self.files: list[Path] = []
+        self.batch_size = BATCH_SIZE
         self.forwarded_tokens = self.padded_tokens = 0
         self.text_config = model.config.get_text_config()
         self.context_length: int | None = getattr(self.text_config, "max_position_embeddings", None)
@@ -141,9 +149,8 @@ class Policy:
         Raises:
             ValueError: no such model, or not one that splits into backbone and head.
         """
-        folder = next(
-            (path for path in (MODELS_FOLDER / name_or_path, Path(name_or_path)) if (path / "config.json").is_file()), None
-        )
+        places, needed = (MODELS_FOLDER / name_or_path, Path(name_or_path)), gguf_file or "config.json"
+        folder = next((path for path in places if (path / needed).is_file()), None)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if dtype == "auto" and device == "cpu":
@@ -159,7 +166,7 @@ class Policy:
         if "device_map" not in model_kwargs and "quantization_config" not in model_kwargs:
             model = model.to(device)
         policy = cls(model, tokenizer, name=folder.name if folder else str(name_or_path), folder=folder)
-        policy.files = _weight_files(folder or _snapshot(model), gguf_file)
+        policy.files = _weight_files(folder or _snapshot(source, revision, model_kwargs.get("cache_dir")), gguf_file)
         return policy
 
     # --- the cut ---
@@ -292,12 +299,33 @@ class Policy:
         rows = self._rows(prompts, forced, max_new_tokens, temperature, seed, after)
         stops = self.stop_ids if stop_ids is None else frozenset(stop_ids)
         how = _How(stops, temperature, 2**31 if keep_latents is True else int(keep_latents), bare_head, remember)
-        by_length = sorted(rows, key=lambda row: len(row.prompt) + len(row.forced))
+        waiting = sorted(rows, key=lambda row: len(row.prompt) + len(row.forced))
         with tqdm(total=len(rows), desc=progress, unit="answer", disable=progress is None) as bar:
-            for start in range(0, len(rows), BATCH_SIZE):
-                for _ in self._decode(by_length[start : start + BATCH_SIZE], how):
-                    bar.update()
+            while waiting:
+                batch = waiting[: self.batch_size]
+                try:
+                    for row in self._decode(batch, how):
+                        waiting.remove(row)
+                        bar.update()
+                except RuntimeError as error:
+                    if not _out_of_memory(error):
+                        raise
+                    self._halve(len(batch))
+                    for row in batch:
+                        if row in waiting:
+                            row.begin()
         return [_complete(row) for row in rows]
+
+    def _halve(self, tried: int) -> None:
+        """Goes on with half the batch that was too large."""
+        if tried == 1:
+            raise RuntimeError(
+                f"{self.name}: out of memory with a single answer; use a shorter limit, a smaller dtype or device_map"
+            )
+        self.batch_size = tried // 2
+        warnings.warn(f"{self.name}: out of memory with {tried} answers at once, going on with {self.batch_size}", stacklevel=3)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def _rows(self, prompts, forced, max_new_tokens, temperature, seed, after) -> list[_Row]:
         forced, after = forced or [[] for _ in prompts], after or [None for _ in prompts]
@@ -412,6 +440,11 @@ class Policy:
         return chosen.clamp(max=logits.shape[-1] - 1).to(self.device)
 
 
+def _out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has an error of its own for it; a CPU's allocator says so in words."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def _complete(row: _Row) -> Completion:
     latents = torch.stack(row.latents) if row.latents else None
     return Completion(row.tokens, latents, row.finished, len(row.tokens) - len(row.forced), row.memory)
@@ -456,15 +489,18 @@ def _as_list(ids: int | list[int] | None) -> list[int]:
     return [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
 
 
-def _snapshot(model: PreTrainedModel) -> Path:
+def _snapshot(name: str, revision: str | None, cache_dir: str | None) -> Path | None:
     """Where the hub's cache holds the files that a model was just loaded from."""
-    from huggingface_hub import snapshot_download
+    try:
+        return Path(snapshot_download(name, revision=revision, cache_dir=cache_dir, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
 
-    return Path(snapshot_download(model.config._name_or_path, revision=model.config._commit_hash, local_files_only=True))
 
-
-def _weight_files(folder: Path, gguf_file: str | None) -> list[Path]:
+def _weight_files(folder: Path | None, gguf_file: str | None) -> list[Path]:
     """The files that transformers reads weights from: safetensors where there are any."""
+    if folder is None:
+        return []
     patterns = [gguf_file] if gguf_file else ["model*.safetensors", "pytorch_model*.bin"]
     return next((sorted(found) for pattern in patterns if (found := list(folder.glob(pattern)))), [])
 

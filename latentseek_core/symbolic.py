@@ -29,11 +29,11 @@ class Worker:
     def same(self, answer: str, gold: str) -> bool:
         """Whether the two are equal; False where that can't be said within the time."""
         with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                self.close()
-                self._start()
             reply = ""
             try:
+                if self._process is None or self._process.poll() is not None:
+                    self.close()
+                    self._start()
                 reply = self._ask(json.dumps([answer, gold]), SECONDS)
             except BrokenPipeError:
                 pass
@@ -54,10 +54,13 @@ class Worker:
 
     def forget(self) -> None:
         """After a fork, in the child: the process is the parent's, and so may be a held lock."""
-        if self._process is not None:
-            self._process.stdin.close()
-            self._process.stdout.close()
+        process, asking = self._process, self._lock.locked()
         self.__init__()
+        if asking:  # a thread that is not here holds the pipes' own locks too: to close them would wait for ever
+            self._inherited = process
+        elif process is not None:
+            process.stdin.close()
+            process.stdout.close()
 
     def _start(self) -> None:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}

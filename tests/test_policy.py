@@ -97,7 +97,7 @@ def test_forwarded_tokens_are_counted_without_padding(policy):
 
 def test_what_cannot_be_used_is_refused_in_a_sentence(policy, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ValueError, match="prompt 1 is empty"):
+    with pytest.raises(ValueError, match="prompt 1: it is empty"):
         policy.generate([[5], []], max_new_tokens=1)
     long = [5] * policy.context_length
     with pytest.raises(ValueError, match=r"prompt 0: it has \d+ tokens, but the context of qwen2 holds \d+"):
@@ -155,3 +155,41 @@ def test_templates_without_system_role_or_without_template(policy):
             assert policy.render(messages) == "be exact\n\na few words\n\n"
     finally:
         policy.tokenizer.chat_template = whole
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_out_of_memory_halves_the_batch_and_loses_nothing(policy, monkeypatch, error):
+    prompts, forward = random_prompts(9), type(policy)._forward
+    stop = policy.generate(prompts, max_new_tokens=20, stop_ids=())[3].token_ids[2]
+    expected = policy.generate(prompts, max_new_tokens=20, stop_ids=[stop], keep_latents=4, remember=2)
+    monkeypatch.setattr(policy, "batch_size", 8)
+    reads = []
+
+    def small(self, ids, mask, cache):
+        reads.append(len(ids))
+        if len(ids) > 3 and mask.shape[1] > 20:  # the cache grew too large amid the decoding
+            raise error
+        return forward(self, ids, mask, cache)
+
+    monkeypatch.setattr(type(policy), "_forward", small)
+    with pytest.warns(UserWarning, match="out of memory with 8 answers at once, going on with 4"):
+        completions = policy.generate(prompts, max_new_tokens=20, stop_ids=[stop], keep_latents=4, remember=2)
+    assert [c.token_ids for c in completions] == [c.token_ids for c in expected]
+    for c, e in zip(completions, expected, strict=True):
+        torch.testing.assert_close(c.latents, e.latents, atol=1e-4, rtol=1e-4)
+        assert c.memory.tokens == e.memory.tokens
+    assert policy.batch_size == 2, "halved twice"
+    monkeypatch.setattr(type(policy), "_forward", lambda *_: (_ for _ in ()).throw(error))
+    with (
+        pytest.warns(UserWarning, match="out of memory"),
+        pytest.raises(RuntimeError, match="with a single answer; use a shorter limit"),
+    ):
+        policy.generate(prompts, max_new_tokens=5)
+
+
+def test_another_error_is_not_taken_for_a_full_memory(policy, monkeypatch):
+    monkeypatch.setattr(type(policy), "_forward", lambda *_: (_ for _ in ()).throw(RuntimeError("shapes differ")))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        policy.generate(random_prompts(3), max_new_tokens=5)

@@ -11,7 +11,6 @@ from conftest import LengthReward, make_policy
 
 from latentseek_core import Policy, RunConfig, load_benchmark, load_runs, run
 from latentseek_core import configs as configs_module
-from latentseek_core import runs as runs_module
 from latentseek_core.configs import make_config, read_settings
 from latentseek_core.runs import origins, pack, regrade
 from latentseek_core.store import read_origin, read_rows, writing
@@ -114,9 +113,10 @@ def test_a_broken_run_goes_on_and_ends_as_an_unbroken_one(method, calls, done, t
     """Broken off between batches of three and, with 1, 2 or 5 problems done, amid one."""
     policy, how = make_policy(), {"method": method, "batch_size": 3, "max_iterations": 4, "reward_threshold": -0.6}
     run(config(tmp_path / "whole", **how), policy)
-    with monkeypatch.context() as patch, pytest.raises(PulledPlugError):
+    with monkeypatch.context() as patch:
         pull_after(policy, patch, calls)
-        run(config(tmp_path / "broken", **how), policy)
+        with pytest.raises(PulledPlugError):
+            run(config(tmp_path / "broken", **how), policy)
     file = tmp_path / "broken" / "results.jsonl"
     finished = file.read_bytes()
     assert finished.count(b"\n") == done
@@ -310,9 +310,10 @@ def test_packed_runs_read_as_folders_do(tmp_path):
 
 def test_an_unfinished_run_is_not_packed(tmp_path, monkeypatch):
     policy = make_policy()
-    with monkeypatch.context() as patch, pytest.raises(PulledPlugError):
+    with monkeypatch.context() as patch:
         pull_after(policy, patch, 2)
-        run(config(tmp_path / "a", method="cot"), policy)
+        with pytest.raises(PulledPlugError):
+            run(config(tmp_path / "a", method="cot"), policy)
     with pytest.raises(ValueError, match="has 4 of 6 problems; finish it before it is packed"):
         pack(tmp_path / "a")
     assert len(load_runs(tmp_path / "a")) == 4
@@ -414,4 +415,3 @@ def test_origins_say_where_runs_come_from(tmp_path):
     (row,) = origins(tmp_path / "*").itertuples()
     assert (row.run, row.n, row.dtype) == ("a", 6, "float32")
     assert row.date == read_origin(tmp_path / "a")["sessions"][0]["end"][:10]
-    assert runs_module.FREE == {"limit", "device"}

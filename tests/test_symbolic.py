@@ -50,11 +50,11 @@ def alive(pid: int) -> bool:
         ("(-793,10)", "-793<a<10", True),
         (r"\frac{", "1", False),
         ("\0\ud800", "1", False),
-        ("(" * 5000, "1", False),
+        ("(" * 300, "1", False),
     ],
 )
-def test_verdicts(worker, answer, gold, equal):
-    assert worker.same(answer, gold) is equal
+def test_verdicts(answer, gold, equal):
+    assert symbolic.WORKER.same(answer, gold) is equal
 
 
 def test_too_slow_is_false_and_the_next_question_finds_a_new_worker(worker, monkeypatch):
@@ -109,9 +109,10 @@ def test_an_interrupt_leaves_no_reply_behind(worker):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_has_a_worker_of_its_own():
-    program = """
-        import os
-        from latentseek_core.symbolic import WORKER
+    program = f"""
+        import os, sys
+        sys.path.append({str(CORE)!r})
+        from symbolic import WORKER
         assert WORKER.same("x+1", "1+x")
         mine = WORKER._process.pid
         child = os.fork()
@@ -126,11 +127,12 @@ def test_a_forked_child_has_a_worker_of_its_own():
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
-@pytest.mark.parametrize("question", ["x", ENDLESS])
+@pytest.mark.parametrize("question", ["x", pytest.param(ENDLESS, marks=pytest.mark.slow)])
 def test_no_worker_outlives_a_killed_parent(question):
     program = f"""
         import os, signal, sys, threading, time
-        from latentseek_core.symbolic import WORKER
+        sys.path.append({str(CORE)!r})
+        from symbolic import WORKER
         WORKER.same("x+1", "1+x")
         print(WORKER._process.pid, flush=True)
         threading.Thread(target=WORKER.same, args=({question!r}, "5"), daemon=True).start()
@@ -188,7 +190,8 @@ def test_the_worker_imports_neither_the_kit_nor_torch():
     assert "'torch'" not in loaded
 
 
-LATEX = r"\frac \sqrt ^ _ { } ( ) [ ] \{ \} + - * / = < , . ! : % $ & \\ \pm \cup \in \infty \pi \circ \text{ 0 1 2 9 10 x y e i".split()
+LATEX = r"\frac \sqrt ^ _ { } ( ) [ ] \{ \} + - * / = < , . ! : % $ & \\ \pm \cup \in \infty \pi \circ \text{".split()
+LATEX += "0 1 2 9 10 x y e i".split()
 NESTS = [
     ("{", "}"),
     ("(", ")"),
@@ -214,7 +217,7 @@ CODE = [
 
 
 def fuzzed_answers(canary: Path) -> st.SearchStrategy[str]:
-    """Random text, random LaTeX, deep nesting, towers of powers, huge numbers, code, digits of other scripts, null bytes, surrogates."""
+    """Random text and LaTeX, deep nesting, towers of powers, huge numbers, code, foreign digits, null bytes, surrogates."""
     numbers = st.one_of(
         st.integers(-(10**400), 10**400).map(str),
         st.tuples(st.integers(0, 99), st.integers(-(10**12), 10**12)).map(lambda n: f"{n[0]}e{n[1]}"),

@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: run test check setup notebooks runs clean
+.PHONY: run test check setup notebooks runs bench clean
 
 run: $(READY)  ## the quickstart notebook on an embedded model; prints its closing table
 	@$(BIN)/latentseek notebook notebooks/00_quickstart.ipynb
@@ -28,6 +28,9 @@ notebooks: $(READY)  ## executes all notebooks anew, in place
 runs: $(READY)  ## measures the methods on the embedded model
 	$(BIN)/latentseek sweep data/sweeps/tiny-gsm.yaml
 	$(BIN)/latentseek pack 'data/runs/tiny-gsm/*'
+
+bench: $(READY)  ## the speed comparison, on an idle machine; tables and figures in benchmarks/results
+	$(BIN)/python benchmarks/speed.py
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; name another with: make PYTHON=python3.12")'

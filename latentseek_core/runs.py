@@ -63,7 +63,8 @@ def run(config: RunConfig, policy: Loaded = None) -> Path:
     load_prompt(config.verifiers)
     batches = _batches(_problems(config), config)
     if (before := root_of(config.out)) is not None:
-        _same_settings(config, read_config(before))
+        if read_rows(before):  # before the first result, settings may still be corrected
+            _same_settings(config, read_config(before))
         if before != config.out:
             return _already_packed(config, before, batches)
     elif (config.out / RESULTS).exists():
@@ -177,7 +178,10 @@ def _graded(row: Row) -> Row:
 def _options(config: RunConfig, batches: list[list[Problem]]) -> Options:
     shots: tuple[Problem, ...] = ()
     if config.method == "few_shot":
-        shots = tuple(load_benchmark(config.shots_from or config.benchmark, split="train", limit=config.shots))
+        try:
+            shots = tuple(load_benchmark(config.shots_from or config.benchmark, split="train", limit=config.shots))
+        except ValueError as error:
+            raise ValueError(f"no worked examples: {error}; name a benchmark with a train split by shots_from") from error
         asked = {problem.question for batch in batches for problem in batch}
         if known := [shot.id for shot in shots if shot.question in asked]:
             raise ValueError(f"example {known[0]} is one of the problems to solve; take examples from elsewhere (shots_from)")

@@ -1,11 +1,15 @@
 """Notebooks are tests: executed small, as a reader would, and committed with their outputs."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
-from latentseek_core.notebooks import closing_text, execute, to_page
+from latentseek_core.notebooks import closing_text, execute, find_notebook, to_page
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 
@@ -35,5 +39,61 @@ def test_runs_small(path, tmp_path):
 def test_an_unknown_parameter_is_refused(tmp_path):
     with pytest.raises(ValueError, match="has no parameter 'rate'; it has model, benchmark"):
         execute(NOTEBOOKS[0], {"rate": 1}, tmp_path)
-    with pytest.raises(ValueError, match="there is no notebook"):
-        execute(tmp_path / "none.ipynb", {}, tmp_path)
+
+
+def test_a_notebook_is_found_by_path_or_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_notebook("00_quickstart").samefile(NOTEBOOKS[0])
+    assert find_notebook(str(NOTEBOOKS[0])) == NOTEBOOKS[0]
+    for name in ("99_nowhere", "elsewhere/00_quickstart.ipynb"):
+        with pytest.raises(ValueError, match=f"there is no notebook {name}; give a path, or one of 00_quickstart"):
+            find_notebook(name)
+
+
+def notebook_of(source: str, path: Path) -> Path:
+    cells = [new_code_cell("n = 1", metadata={"tags": ["parameters"]}), new_code_cell(source, metadata={"tags": ["closing"]})]
+    nbformat.write(
+        new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}), path
+    )
+    return path
+
+
+@pytest.mark.slow
+def test_grading_and_runs_work_inside_jupyter(tmp_path):
+    """Where the main thread belongs to a kernel: algebra in its worker process, a run with its signal handler."""
+    source = f"""
+import signal, warnings
+from latentseek_core import RunConfig, is_correct, load_runs, run
+assert is_correct(r"\\boxed{{(x+1)^2}}", "x^2+2x+1", style="boxed", benchmark="math500")
+assert not is_correct(r"\\boxed{{(x+1)^3}}", "x^2+2x+1", style="boxed", benchmark="math500")
+before = signal.getsignal(signal.SIGINT)
+run(RunConfig(model="tiny-qwen2-1.8m", benchmark="tiny-gsm", method="cot", limit=n, max_new_tokens=8, out={str(tmp_path / "run")!r}))
+assert signal.getsignal(signal.SIGINT) == before
+print(len(load_runs({str(tmp_path / "run")!r})), "problems")
+"""
+    executed = execute(notebook_of(source, tmp_path / "small.ipynb"), {"n": 2}, tmp_path / "out")
+    assert closing_text(executed).strip() == "2 problems"
+
+
+@pytest.mark.slow
+def test_plain_papermill_works_from_any_folder(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(NOTEBOOKS[0]),
+        "out.ipynb",
+        "-p",
+        "quick",
+        "True",
+        "-p",
+        "n",
+        "4",
+        "-p",
+        "out",
+        "runs",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "runs" / "accuracy.png").is_file()
+    assert closing_text(tmp_path / "out.ipynb").strip()

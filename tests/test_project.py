@@ -18,7 +18,7 @@ FLOORS = [
     ["settings", "seek", "rewards"],
     ["methods"],
     ["configs", "store", "origin", "runs", "sweeps"],
-    ["stats", "cost", "tables", "figures", "notebooks"],
+    ["stats", "cost", "tables", "figures", "notebooks", "doctor"],
     ["cli"],
 ]
 WING = {"tiny"}

@@ -410,6 +410,17 @@ def test_examples_that_are_among_the_problems_are_refused(tmp_path):
         run(config(tmp_path / "a", method="few_shot", benchmark=str(tmp_path / "test.jsonl")), make_policy())
 
 
+def test_examples_from_elsewhere(tmp_path):
+    problem = load_benchmark("tiny-gsm", limit=1)[0]
+    (tmp_path / "mine.jsonl").write_text(json.dumps({"id": "1", "question": problem.question, "answer": problem.answer}) + "\n")
+    how = {"method": "few_shot", "benchmark": str(tmp_path / "mine.jsonl"), "limit": 1}
+    with pytest.raises(ValueError, match="no worked examples: .*name a benchmark with a train split by shots_from"):
+        run(config(tmp_path / "a", **how), make_policy())
+    run(config(tmp_path / "a", **how, shots_from="tiny-gsm", shots=2), make_policy())
+    run(config(tmp_path / "b", **how | {"method": "cot"}), make_policy())
+    assert load_runs(tmp_path / "a").prompt_tokens[0] > 1.5 * load_runs(tmp_path / "b").prompt_tokens[0]
+
+
 def test_origins_say_where_runs_come_from(tmp_path):
     run(config(tmp_path / "a", method="cot"), make_policy())
     (row,) = origins(tmp_path / "*").itertuples()

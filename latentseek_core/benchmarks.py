@@ -6,12 +6,11 @@ What the known data sets are called and which columns they have stands here too;
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import Any, NamedTuple
+
+from .hub import offline_if_unreachable
 
 # The columns that the hub's data sets have, and those of our own files: (id, question, answer, solution).
 COLUMNS = {
@@ -37,8 +36,6 @@ HUB = {
     "aime2024": HubData("Maxwell-Jia/AIME_2024", None, {"test": "train"}),
 }
 SUFFIXES = (".jsonl", ".json", ".parquet")
-# Seconds that the hub has for a first answer; `datasets` by itself would ask for more than a minute.
-PATIENCE = 8.0
 
 
 class Rows(NamedTuple):
@@ -177,7 +174,7 @@ def read_hub(name: str, split: str) -> Rows:
     if split not in data.splits:
         raise ValueError(f"benchmark {name!r} has no split {split!r}; it has {', '.join(data.splits)}")
     try:
-        with _offline_if_unreachable():
+        with offline_if_unreachable():
             rows = datasets.load_dataset(data.hub_id, data.config, split=data.splits[split])
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         here = "" if name in HUB else "is no file or folder here and "
@@ -187,35 +184,6 @@ def read_hub(name: str, split: str) -> Rows:
             "bring the folder here and give its path as the benchmark"
         ) from error
     return Rows(split, _numbered(data.hub_id, rows.to_list()))
-
-
-@contextmanager
-def _offline_if_unreachable() -> Iterator[None]:
-    """Has `datasets` look in its cache alone where the hub gives no answer, instead of asking again and again."""
-    import datasets
-
-    before = datasets.config.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = before or not _hub_answers()
-    try:
-        yield
-    finally:
-        datasets.config.HF_HUB_OFFLINE = before
-
-
-def _hub_answers() -> bool:
-    """Whether the hub answers at all, asked in a thread: name look-up and many addresses can outlast any time limit of a request."""
-    import huggingface_hub
-
-    answers = []
-
-    def ask() -> None:
-        with suppress(Exception):  # Whatever the reason, offline mode included: no answer.
-            answers.append(huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=PATIENCE))
-
-    thread = Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    return bool(answers)
 
 
 def _numbered(source: str | Path, rows: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:

@@ -11,6 +11,7 @@ import inspect
 import secrets
 import warnings
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -24,6 +25,7 @@ from jinja2.exceptions import TemplateError
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from .hub import offline_if_unreachable
 from .problems import DATA
 
 MODELS_FOLDER = DATA / "models"
@@ -159,8 +161,9 @@ class Policy:
         source, kwargs = folder or str(name_or_path), {key: value for key, value in where.items() if value is not None}
         remote = {key: model_kwargs[key] for key in ("trust_remote_code", "token") if key in model_kwargs}
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source, **kwargs, **remote)
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **kwargs, **model_kwargs)
+            with nullcontext() if folder else offline_if_unreachable():
+                tokenizer = AutoTokenizer.from_pretrained(source, **kwargs, **remote)
+                model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **kwargs, **model_kwargs)
         except (OSError, ValueError) as error:
             raise ValueError(_cannot_load(name_or_path, folder, error)) from error
         if "device_map" not in model_kwargs and "quantization_config" not in model_kwargs:

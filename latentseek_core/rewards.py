@@ -7,6 +7,7 @@ A reward is any callable `(problems, answers) -> scores`; a score is a `Score` o
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +16,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from .answers import extract_answer, is_correct
+from .hub import offline_if_unreachable
 from .policy import Completion, Policy, shared_length
 from .problems import Problem
 from .prompts import load_prompt, prompt_style, render_checks
@@ -206,8 +208,9 @@ class OutcomeReward(_Addable):
         device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         dtype = torch.float32 if (device, dtype) == ("cpu", "auto") else dtype
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(name)
-            self.model = AutoModelForSequenceClassification.from_pretrained(name, dtype=dtype).eval().to(device)
+            with nullcontext() if Path(name).is_dir() else offline_if_unreachable():
+                self.tokenizer = AutoTokenizer.from_pretrained(name)
+                self.model = AutoModelForSequenceClassification.from_pretrained(name, dtype=dtype).eval().to(device)
         except (OSError, ValueError) as error:
             raise ValueError(f"the outcome reward model {name!r} can't be loaded: {str(error).splitlines()[0]}") from error
         if self.model.config.num_labels != 1:

@@ -43,7 +43,9 @@ def test_32_problems_that_never_pass_cost_the_floor():
     policy, prompts = make_policy(), random_prompts(32, seed=3)
     policy.forwarded_tokens = 0
     config = SeekConfig(rho=0.4, learning_rate=0.2, max_iterations=10, max_new_tokens=40)
-    results = seek(policy, random_problems(32), lambda ps, answers: [-1.0] * len(answers), config, prompt_ids=prompts, progress=False)
+    results = seek(
+        policy, random_problems(32), lambda ps, answers: [-1.0] * len(answers), config, prompt_ids=prompts, progress=False
+    )
     assert all(result.n_iterations == 10 for result in results)
     assert sum(bool(step.decoded_tokens) for result in results for step in result.steps) > 64
     floor = floor_of_answers(prompts, results)

@@ -16,7 +16,7 @@ import datasets
 import pandas as pd
 import pytest
 
-from latentseek_core import benchmarks, load_benchmark, problems
+from latentseek_core import hub, load_benchmark, problems
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the benchmark files are not here")
@@ -231,14 +231,14 @@ def test_a_silent_hub_is_not_waited_for(monkeypatch, tmp_path):
     """The connection is taken and never answered: `datasets` is told to look in its cache alone, and set back afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(benchmarks, "PATIENCE", 0.2)
+    monkeypatch.setattr(hub, "PATIENCE", 0.2)
     calls = hub_of(monkeypatch, GSM8K)
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
         load_benchmark("gsm8k")
     assert calls[0][3] is True
     assert not datasets.config.HF_HUB_OFFLINE
-    monkeypatch.setattr(benchmarks, "_hub_answers", lambda: True)
+    monkeypatch.setattr(hub, "answers", lambda: True)
     load_benchmark("gsm8k")
     assert calls[1][3] is False
 

@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "latentseek_core"
 FLOORS = [
-    ["benchmarks", "problems", "prompts", "published", "recipes", "notation", "symbolic", "symbolic_worker", "answers"],
+    ["hub", "benchmarks", "problems", "prompts", "published", "recipes", "notation", "symbolic", "symbolic_worker", "answers"],
     ["policy"],
     ["settings", "seek", "rewards"],
     ["methods"],

@@ -13,7 +13,10 @@ def rows(run, method, right, n=20, recipe="", **task):
     task = {"model": "m", "benchmark": "b", "split": "test", "prompt": "boxed"} | task
     spent = {"prompt_tokens": 10, "answer_tokens": 20, "verifier_tokens": 4, "n_iterations": 1, "recipe": recipe}
     return pd.DataFrame(
-        [{"run": run, "method": method, "problem_id": i, "correct": i in right, "correct_loose": i < 15, **task, **spent} for i in range(n)]
+        [
+            {"run": run, "method": method, "problem_id": i, "correct": i in right, "correct_loose": i < 15, **task, **spent}
+            for i in range(n)
+        ]
     )
 
 
@@ -35,7 +38,9 @@ def test_runs_are_compared_with_the_chain_of_thought_on_the_same_problems():
     assert (table.won.seek, table.lost.seek) == (10, 2)
     p = [binomtest(10, 12).pvalue, binomtest(4, 4).pvalue]
     assert [table.p.seek, table.p.again] == pytest.approx(p)
-    assert [table.p_holm.seek, table.p_holm.again] == pytest.approx([2 * p[0], p[1]] if p[0] < p[1] else [max(p[0], 2 * p[1]), 2 * p[1]])
+    assert [table.p_holm.seek, table.p_holm.again] == pytest.approx(
+        [2 * p[0], p[1]] if p[0] < p[1] else [max(p[0], 2 * p[1]), 2 * p[1]]
+    )
     assert pd.isna(table.p.cot)
     assert (table.loose == 0.75).all()
 

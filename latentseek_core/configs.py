@@ -32,7 +32,8 @@ class RunConfig(BaseModel):
         shots, shots_from: how many worked examples `few_shot` shows, and the benchmark from whose train split they come (the run's own
             where empty).
         n_samples: N of `best_of_n` and `self_consistency`; `temperature` of all that is sampled.
-        budget_from: a finished run; `resample` may spend as many answer tokens on each batch of problems as that run did.
+        budget_from: a finished run; `resample` may spend as many answer tokens on each batch of problems as that run did (on all of
+            them together where `batch_size` holds all).
         recipe: the name of the published setting that the run started from.
         shard: `i/n`: only the i-th of n parts of the problems.
 

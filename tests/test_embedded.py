@@ -129,7 +129,8 @@ def test_readme_and_card_tell_what_the_runs_say():
     root = Path(__file__).resolve().parents[1]
     rows, readme = load_runs(root / "data" / "runs" / "tiny-gsm" / "*"), (root / "README.md").read_text()
     base = rows[rows.run == "cot"].set_index("problem_id").correct
-    assert set(rows.run) == {"cot", "latentseek-self", "latentseek-psrm", "resample-self", "resample-psrm"}
+    judged = {f"{method}-{judge}" for method in ("latentseek", "resample", "best_of_n") for judge in ("self", "psrm")}
+    assert set(rows.run) == judged | {"cot", "self_consistency"}
     for _, group in rows.groupby("run"):
         group = group.set_index("problem_id")
         low, high = interval(group.correct)

@@ -88,7 +88,7 @@ def test_versions_are_pinned_in_one_place():
         "statsmodels",
         "filelock",
         "datasets",
-        "math-verify[antlr4_13_2]",
+        "math-verify",
         "tqdm",
         "typer",
         "pydantic",

@@ -99,6 +99,7 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(policy, tmp_path, monkeypa
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ValueError, match="prompt 1: it is empty"):
         policy.generate([[5], []], max_new_tokens=1)
+    monkeypatch.setattr(policy, "context_length", 64)  # attention over all of a long context would fill the memory
     long = [5] * policy.context_length
     with pytest.raises(ValueError, match=r"prompt 0: it has \d+ tokens, but the context of qwen2 holds \d+"):
         policy.generate([long], max_new_tokens=1)

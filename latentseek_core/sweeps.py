@@ -47,9 +47,9 @@ def read_sweep(path: str | Path, *, shard: str = "", only: str = "*", **override
         name = _name(sweep.get("name"), settings, cell, path)
         if name in configs:
             raise ValueError(f"{path} gives the name {name!r} to two runs; put what tells them apart into `name`")
-        if budget := settings.get("budget_from"):
-            settings["budget_from"] = folder / _fill(budget, settings, path)
         ending = f".{shard.replace('/', '-of-')}" if shard else ""
+        if budget := settings.get("budget_from"):  # another run of the sweep, by its name: the same part of it, if any
+            settings["budget_from"] = folder / (_fill(budget, settings, path) + ending)
         configs[name] = make_config(**settings | {"out": folder / (name + ending), "shard": shard})
     chosen = [config for name, config in configs.items() if fnmatchcase(name, only)]
     if not chosen:

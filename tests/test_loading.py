@@ -114,6 +114,7 @@ def test_a_gguf_file(tmp_path):
     assert loaded.encode(text) == policy.encode(text)
 
 
+@pytest.mark.slow
 def test_a_model_of_the_hub_from_its_cache(folder, tmp_path):
     """The hub's cache as a download leaves it; in a process of its own, since the cache's place is read at import."""
     commit, home = "0123456789abcdef0123456789abcdef01234567", tmp_path / "hub" / "models--some--model"

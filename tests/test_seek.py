@@ -38,7 +38,7 @@ def test_equals_the_plain_loop(architecture, optimizer, rho):
     assert changes > 0
 
 
-@pytest.mark.parametrize("architecture", ["qwen2", "gpt2", "gemma2"])
+@pytest.mark.parametrize("architecture", ["qwen2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gpt2", "gemma2"))])
 @pytest.mark.parametrize(
     "config", [SeekConfig(max_new_tokens=40), SeekConfig.reference(max_new_tokens=20)], ids=["clean", "reference"]
 )

@@ -13,8 +13,8 @@ SIZES = (1, 7, 64)
 def batches(quick: bool) -> pd.DataFrame:
     """A row for each precision and batch size: the share of problems whose chain of thought, and whose found answer, is another
     than alone."""
-    _, problems = embedded(12 if quick else 200)
-    config, rows = SeekConfig(max_new_tokens=32 if quick else 256, max_iterations=2 if quick else 10), []
+    _, problems = embedded(12 if quick else 64)
+    config, rows = SeekConfig(max_new_tokens=32 if quick else 256, max_iterations=2), []
     for dtype in ("float32", "bfloat16"):
         policy, found = Policy.from_pretrained(embedded_models()[0], dtype=getattr(torch, dtype)), {}
         for size in SIZES:

@@ -302,22 +302,28 @@ class Policy:
         rows = self._rows(prompts, forced, max_new_tokens, temperature, seed, after)
         stops = self.stop_ids if stop_ids is None else frozenset(stop_ids)
         how = _How(stops, temperature, 2**31 if keep_latents is True else int(keep_latents), bare_head, remember)
-        waiting = sorted(rows, key=lambda row: len(row.prompt) + len(row.forced))
         with tqdm(total=len(rows), desc=progress, unit="answer", disable=progress is None) as bar:
-            while waiting:
-                batch = waiting[: self.batch_size]
-                try:
-                    for row in self._decode(batch, how):
-                        waiting.remove(row)
-                        bar.update()
-                except RuntimeError as error:
-                    if not _out_of_memory(error):
-                        raise
-                    self._halve(len(batch))
-                    for row in batch:
-                        if row in waiting:
-                            row.begin()
+            for _ in self._decode_all(rows, how):
+                bar.update()
         return [_complete(row) for row in rows]
+
+    def _decode_all(self, rows: list[_Row], how: _How) -> Iterator[_Row]:
+        """Decodes in batches of rows of like length, yielding each row as it ends; a batch that the memory doesn't hold is begun
+        anew, smaller, without those of its rows that have ended."""
+        waiting = sorted(rows, key=lambda row: len(row.prompt) + len(row.forced))
+        while waiting:
+            batch = waiting[: self.batch_size]
+            try:
+                for row in self._decode(batch, how):
+                    waiting.remove(row)
+                    yield row
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                self._halve(len(batch))
+                for row in batch:
+                    if row in waiting:
+                        row.begin()
 
     def _halve(self, tried: int) -> None:
         """Goes on with half the batch that was too large."""

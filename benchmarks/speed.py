@@ -83,7 +83,7 @@ SECTIONS = [
     Section(
         "batches",
         "Does a batch change the answers?",
-        "Searches with the oracle on the embedded model, alone, by 7 and by 64: the share of problems whose first answer, and whose "
+        "Searches of two iterations with the oracle on the embedded model, alone, by 7 and by 64: the share of problems whose first answer, and whose "
         "whole chain of answers, is not that of the search alone. A batch changes the order in which products are summed. In float32 "
         "the difference is far below the distance between two logits, short of an exact tie; in bfloat16 it is of the size of one "
         "step between neighbouring numbers, and close calls go either way. To be safe: float32, or batches of one.",

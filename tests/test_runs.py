@@ -13,7 +13,7 @@ from latentseek_core import Policy, RunConfig, load_benchmark, load_runs, run
 from latentseek_core import configs as configs_module
 from latentseek_core.configs import make_config, read_settings
 from latentseek_core.runs import origins, pack, regrade
-from latentseek_core.store import read_origin, read_rows, writing
+from latentseek_core.store import read_origin, read_rows, root_of, writing
 
 COLUMNS = (
     "run model benchmark split method reward variant prompt rho learning_rate max_iterations seed problem_id answer gold correct "
@@ -334,7 +334,7 @@ def test_stored_answers_are_graded_again(as_zip, tmp_path):
     after = load_runs(tmp_path / "a")
     assert after.correct.sum() == 2
     assert [(s[0]["correct"], s[0]["correct_loose"]) for s in after.steps[:2]] == [(False, True)] * 2
-    assert lines(tmp_path / "a")[2:] == whole[2:] if not as_zip else True
+    assert lines(root_of(path))[2:] == whole[2:]
     assert regrade(path) == (0, 6)
 
 

@@ -1,12 +1,18 @@
-"""Executes notebooks with papermill: parameter names checked first, the result as a page, the closing table on the terminal."""
+"""Executes notebooks with papermill: parameters checked first, the result as a page, the closing table on the terminal."""
 
+import ast
+import hashlib
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .problems import DATA
+from .benchmarks import HUB
+from .configs import RunConfig, make_config
+from .policy import embedded_models
+from .problems import DATA, GENERATORS, load_benchmark
+from .prompts import prompt_style
 
 KERNEL = "python3"  # the one of the environment that this runs in
 
@@ -20,16 +26,14 @@ def execute(path: Path, parameters: Mapping[str, Any], folder: Path | None) -> P
         folder: where the executed notebook and its page go; None executes in place and writes no page.
 
     Raises:
-        ValueError: no such notebook, or a parameter that it doesn't have.
+        ValueError: no such notebook, a parameter that it doesn't have, or a value that the parameter can't take.
         RuntimeError: a cell failed.
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
-    known = papermill.inspect_notebook(str(path))
-    if unknown := set(parameters) - set(known):
-        raise ValueError(f"{path.name} has no parameter {sorted(unknown)[0]!r}; it has {', '.join(known) or 'none'}")
+    check_parameters(path, parameters)
     executed = folder / path.name if folder else path
     executed.parent.mkdir(parents=True, exist_ok=True)
     # Over a socket file rather than a port where the system has them: nothing for the neighbours to listen to.
@@ -43,6 +47,36 @@ def execute(path: Path, parameters: Mapping[str, Any], folder: Path | None) -> P
         ) from error
     _tidy(executed)
     return executed
+
+
+def check_parameters(path: Path, parameters: Mapping[str, Any]) -> None:
+    """Refuses what a notebook can't take before a kernel is started for it: names, types, and values of the shared parameters.
+
+    Raises:
+        ValueError: the first that is wrong, and what it takes.
+    """
+    import papermill
+
+    known = papermill.inspect_notebook(str(path))
+    if unknown := set(parameters) - set(known):
+        raise ValueError(f"{path.name} has no parameter {sorted(unknown)[0]!r}; it has {', '.join(known) or 'none'}")
+    for name, value in parameters.items():
+        default = ast.literal_eval(known[name]["default"])
+        kinds = (int, float) if isinstance(default, float) else (type(default),)
+        if default is not None and type(value) not in kinds:
+            raise ValueError(f"{path.name}: {name} is {value!r}; it takes a {type(default).__name__}, such as {default!r}")
+    shared = {"limit" if name == "n" else name: value for name, value in parameters.items() if value != ""}
+    settings = {name: value for name, value in shared.items() if name in RunConfig.model_fields}
+    make_config(**{"model": "any", "benchmark": "any", "reward": "self"} | settings | {"out": "anywhere"})
+    if "prompt" in shared:
+        prompt_style(shared["prompt"])
+    model, benchmark = str(shared.get("model", "a/b")), str(shared.get("benchmark", "a/b"))
+    if "/" not in model and model not in embedded_models() and not Path(model).exists():
+        raise ValueError(
+            f"unknown model {model!r}: use one of {', '.join(embedded_models())}, a folder, or a hub id (OWNER/NAME)"
+        )
+    if "/" not in benchmark and benchmark not in HUB:
+        load_benchmark(benchmark, split="train" if benchmark in GENERATORS else "test", limit=1)
 
 
 def find_notebook(name: str) -> Path:
@@ -75,7 +109,16 @@ def _tidy(path: Path) -> None:
         if "outputs" in cell:
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr" or output.text]
     notebook.metadata.pop("papermill", None)
+    notebook.metadata["source_sha256"] = source_hash(notebook)
     nbformat.write(notebook, path)
+
+
+def source_hash(notebook: Mapping[str, Any]) -> str:
+    """SHA-256 of a notebook's code: kept in its metadata when it is executed, it tells whether the outputs belong to the code."""
+    code = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    if any("injected-parameters" in cell["metadata"].get("tags", []) for cell in notebook["cells"]):
+        return ""  # executed with other parameters than the notebook's own
+    return hashlib.sha256("\0".join(code).encode()).hexdigest()
 
 
 def to_page(executed: Path) -> Path:

@@ -1,6 +1,7 @@
 """Notebooks are tests: executed small, as a reader would, and committed with their outputs."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from latentseek_core.notebooks import closing_text, execute, find_notebook, to_page
+from latentseek_core.notebooks import closing_text, execute, find_notebook, source_hash, to_page
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 
@@ -36,9 +37,31 @@ def test_runs_small(path, tmp_path):
     assert "<html" in to_page(executed).read_text()
 
 
-def test_an_unknown_parameter_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="has no parameter 'rate'; it has model, benchmark"):
-        execute(NOTEBOOKS[0], {"rate": 1}, tmp_path)
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"rate": 1}, "00_quickstart.ipynb has no parameter 'rate'; it has model, benchmark"),
+        ({"n": "many"}, "00_quickstart.ipynb: n is 'many'; it takes a int, such as 64"),
+        ({"quick": 1}, "quick is 1; it takes a bool, such as False"),
+        ({"rho": 1.5}, "rho"),
+        ({"n": 0}, "RunConfig.limit is 0"),
+        ({"prompt": "xml"}, "prompt"),
+        ({"model": "tiny-qwen"}, "unknown model 'tiny-qwen': use one of tiny-"),
+        ({"benchmark": "gsm9k"}, "unknown benchmark 'gsm9k'"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_a_kernel_starts(wrong, said, tmp_path, monkeypatch):
+    monkeypatch.setattr("papermill.execute_notebook", lambda *args, **options: pytest.fail("a kernel was started"))
+    with pytest.raises(ValueError, match=re.escape(said)):
+        execute(NOTEBOOKS[0], wrong, tmp_path)
+
+
+def test_outputs_belong_to_the_code_beside_them(tmp_path):
+    for path in NOTEBOOKS:
+        notebook = nbformat.read(path, as_version=4)
+        assert notebook.metadata["source_sha256"] == source_hash(notebook), f"execute {path.name} again"
+    notebook.cells[-1].source += "\nprint()"
+    assert notebook.metadata["source_sha256"] != source_hash(notebook)
 
 
 def test_a_notebook_is_found_by_path_or_name(tmp_path, monkeypatch):

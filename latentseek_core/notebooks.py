@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from .benchmarks import HUB
@@ -36,11 +37,12 @@ def execute(path: Path, parameters: Mapping[str, Any], folder: Path | None) -> P
     check_parameters(path, parameters)
     executed = folder / path.name if folder else path
     executed.parent.mkdir(parents=True, exist_ok=True)
-    # Over a socket file rather than a port where the system has them: nothing for the neighbours to listen to.
-    config = Config({"KernelManager": {"transport": "ipc"}} if os.name == "posix" else {})
-    where = {"kernel_name": KERNEL, "cwd": str(path.parent), "config": config}
     try:
-        papermill.execute_notebook(str(path), str(executed), dict(parameters), **where)
+        with TemporaryDirectory() as sockets:  # a place of its own: notebooks may run side by side
+            # Over socket files rather than ports where the system has them: nothing for the neighbours to listen to.
+            how = {"transport": "ipc", "ip": str(Path(sockets) / "kernel")} if os.name == "posix" else {}
+            where = {"kernel_name": KERNEL, "cwd": str(path.parent), "config": Config({"KernelManager": how})}
+            papermill.execute_notebook(str(path), str(executed), dict(parameters), **where)
     except PapermillExecutionError as error:
         raise RuntimeError(
             f"{path.name} stopped in cell {error.exec_count}: {error.ename}: {error.evalue} (see {executed})"

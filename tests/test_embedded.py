@@ -71,6 +71,11 @@ def test_it_answers_in_both_formats_and_its_verdicts_can_be_read():
     assert sum(verdict is None for score in scores for verdict in score.checks.values()) <= 4
 
 
+def test_no_text_has_a_token_that_the_model_lacks():
+    assert len(policy().tokenizer) <= policy().text_config.vocab_size
+    assert max(policy().encode("<|endoftext|> é ∑ </s>")) < policy().text_config.vocab_size
+
+
 def test_four_verdicts_share_one_reading():
     stories = worked.draw_stories("tune", 8, 4)
     problems, answers = [measure.as_problem(s) for s in stories], measure.answers_of(policy(), stories)

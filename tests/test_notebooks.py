@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -26,6 +27,35 @@ def test_is_committed_in_order(path):
     assert not any(output["output_type"] == "error" for cell in code for output in cell["outputs"])
     assert all(len("".join(cell["source"]).splitlines()) <= 30 for cell in code)
     assert cells[0]["cell_type"] == "markdown"
+
+
+def shown(path):
+    """Everything that a committed notebook's outputs show, as text."""
+    outputs = [output for cell in json.loads(path.read_text())["cells"] for output in cell.get("outputs", [])]
+    for output in outputs:
+        for content in [output.get("text", ""), *output.get("data", {}).values()]:
+            yield output["output_type"], output.get("name"), "".join(content) if isinstance(content, list) else str(content)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_outputs_show_a_figure_and_nothing_that_went_wrong(path):
+    cells = json.loads(path.read_text())["cells"]
+    assert any("image/png" in output.get("data", {}) for cell in cells for output in cell.get("outputs", []))
+    for kind, name, text in shown(path):
+        assert kind != "error"
+        assert name != "stderr", text
+        assert not re.search(r"Warning:|Traceback|/(?:home|Users|tmp|root|work)/", text[:100_000])
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_opens_in_colab(path):
+    """The badge leads to this notebook in the repository that pyproject.toml names, and the first code installs the kit from there."""
+    repository = tomllib.loads((path.parents[1] / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+    place = repository.replace("https://github.com/", "https://colab.research.google.com/github/")
+    cells = json.loads(path.read_text())["cells"]
+    assert f"({place}/blob/main/notebooks/{path.name})" in "".join(cells[0]["source"])
+    first = next(cell for cell in cells if cell["cell_type"] == "code")
+    assert f'"git+{repository}"' in "".join(first["source"])
 
 
 @pytest.mark.slow

@@ -15,10 +15,10 @@ CORE = ROOT / "latentseek_core"
 FLOORS = [
     ["hub", "benchmarks", "problems", "prompts", "published", "recipes", "notation", "symbolic", "symbolic_worker", "answers"],
     ["policy"],
-    ["settings", "seek", "rewards"],
+    ["settings", "seek", "rewards", "coherence"],
     ["methods"],
     ["configs", "store", "origin", "runs", "sweeps"],
-    ["stats", "cost", "tables", "figures", "notebooks", "doctor"],
+    ["stats", "cost", "calculations", "tables", "figures", "replay", "notebooks", "doctor"],
     ["cli"],
 ]
 WING = {"tiny"}

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 from nbformat.v4 import new_code_cell, new_notebook
+from transformers import Olmo2Config, Olmo2ForCausalLM
 
+from latentseek_core import Policy, embedded_models
 from latentseek_core.notebooks import closing_text, execute, find_notebook, source_hash, to_page
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
@@ -65,6 +68,36 @@ def test_runs_small(path, tmp_path):
     assert closing_text(executed).strip()
     assert "%|" not in executed.read_text(), "a progress bar is left in the outputs"
     assert "<html" in to_page(executed).read_text()
+
+
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory) -> Path:
+    """A folder as the hub has them, with a random model of a family that the kit doesn't bring and a tokenizer of its own."""
+    folder = tmp_path_factory.mktemp("hub") / "stranger"
+    tokenizer = Policy.from_pretrained(embedded_models()[0]).tokenizer
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    config = Olmo2Config(
+        **shape, vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    )
+    Olmo2ForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["04_main_table", "06_iterations", "12_fraction_ratio", "13_word_clouds", "14_case_studies"])
+def test_runs_with_a_model_never_seen_before(name, stranger, tmp_path):
+    parameters = {"quick": True, "model": str(stranger), "max_new_tokens": 48, "out": str(tmp_path / "out")}
+    assert closing_text(execute(find_notebook(name), parameters, tmp_path)).strip()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [name for name in embedded_models() if name != "tiny-qwen2-1.8m"])
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_runs_with_every_embedded_model(path, model, tmp_path):
+    executed = execute(path, {"quick": True, "model": model, "out": str(tmp_path / "out")}, tmp_path)
+    assert closing_text(executed).strip()
 
 
 @pytest.mark.parametrize(

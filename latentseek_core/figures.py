@@ -43,10 +43,12 @@ def plot_accuracy(table: pd.DataFrame, by: str = "method") -> plt.Figure:
     left.set(yticks=places, yticklabels=table[by], xlim=(0, 100), xlabel=f"problems solved (%), 95 % interval, n = {counts}")
     left.invert_yaxis()
     right.barh(places, table.answer_tokens, color=colours)
-    right.barh(places, table.verifier_tokens, left=table.answer_tokens, color="white", edgecolor="black", hatch="///")
-    right.set(xlabel="tokens decoded a problem (mean)")
-    kinds = [Patch(color="0.5", label="answers"), Patch(facecolor="white", edgecolor="black", hatch="///", label="verdicts")]
-    right.legend(handles=kinds, loc="lower right")
+    right.set(xlabel="answer tokens decoded a problem (mean)")
+    if table.verifier_tokens.any():
+        right.barh(places, table.verifier_tokens, left=table.answer_tokens, color="white", edgecolor="black", hatch="///")
+        right.set(xlabel="tokens decoded a problem (mean)")
+        kinds = [Patch(color="0.5", label="answers"), Patch(facecolor="white", edgecolor="black", hatch="///", label="verdicts")]
+        figure.legend(handles=kinds, loc="outside upper right", ncols=2, frameon=False)
     return figure
 
 

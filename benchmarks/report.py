@@ -14,12 +14,13 @@ Plot = Callable[[pd.DataFrame], plt.Figure]
 
 @dataclass(frozen=True)
 class Section:
-    """One measurement: its name (of files), its title, how to read it, how to make and draw its table."""
+    """One measurement: its name (of files), its title, how to read it, how to make and draw its table. Without `measure`, another
+    script makes the table."""
 
     name: str
     title: str
     reading: str
-    measure: Callable[[bool], pd.DataFrame]
+    measure: Callable[[bool], pd.DataFrame] | None
     plot: Plot | None = None
 
 

@@ -62,9 +62,10 @@ def test_opens_in_colab(path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("model", embedded_models())
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs_small(path, tmp_path):
-    executed = execute(path, {"quick": True, "out": str(tmp_path / "out")}, tmp_path)
+def test_runs_small_with_every_embedded_model(path, model, tmp_path):
+    executed = execute(path, {"quick": True, "model": model, "out": str(tmp_path / "out")}, tmp_path)
     assert closing_text(executed).strip()
     assert "%|" not in executed.read_text(), "a progress bar is left in the outputs"
     assert "<html" in to_page(executed).read_text()
@@ -90,14 +91,6 @@ def stranger(tmp_path_factory) -> Path:
 def test_runs_with_a_model_never_seen_before(name, stranger, tmp_path):
     parameters = {"quick": True, "model": str(stranger), "max_new_tokens": 48, "out": str(tmp_path / "out")}
     assert closing_text(execute(find_notebook(name), parameters, tmp_path)).strip()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", [name for name in embedded_models() if name != "tiny-qwen2-1.8m"])
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs_with_every_embedded_model(path, model, tmp_path):
-    executed = execute(path, {"quick": True, "model": model, "out": str(tmp_path / "out")}, tmp_path)
-    assert closing_text(executed).strip()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """LatentSeek (arXiv 2505.13308): reasoning by test-time policy gradient on a frozen language model's last hidden states."""
 
+from functools import partial
+
 from .answers import extract_answer, is_correct
 from .configs import RunConfig
 from .policy import Completion, Policy, embedded_models
@@ -9,9 +11,9 @@ from .rewards import FormatReward, OutcomeReward, PerfectSparseReward, Score, Se
 from .runs import load_runs, run
 from .seek import SeekResult, SeekStep, seek, seek_steps
 from .settings import SeekConfig
-from .tiny.worked import draw_problems
+from .tiny.benchmark import DRAW, draw_problems
 
-GENERATORS["tiny-gsm"] = draw_problems
+GENERATORS.update({name: partial(draw_problems, name) for name in DRAW})
 
 __all__ = [
     "Completion",

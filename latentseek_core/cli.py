@@ -11,6 +11,7 @@ from rich.table import Column, Table
 
 from .configs import REWARDS
 from .methods import METHODS
+from .policy import MODELS_FOLDER
 
 app = typer.Typer(help="LatentSeek: reasoning by test-time policy gradient on a frozen language model.", no_args_is_help=True)
 tiny = typer.Typer(help="The embedded models.", no_args_is_help=True)
@@ -262,11 +263,12 @@ def _from_here(value: object) -> object:
 def train_command(
     name: Annotated[str, typer.Argument(help="The embedded model's name.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where checkpoints and the model go.")] = Path("training"),
+    seed: Annotated[int, typer.Option(help="Of the first weights, the examples and the samples.")] = 0,
 ) -> None:
     """Trains an embedded model by its recipe; an interrupted training goes on where it stopped."""
     from .tiny.recipes import train
 
-    typer.echo(f"trained: {train(name, out)}")
+    typer.echo(f"trained: {train(name, out, seed)}")
 
 
 @tiny.command("measure")
@@ -274,7 +276,7 @@ def measure_command(
     name: Annotated[str, typer.Argument(help="The embedded model's name.")],
     trained: Annotated[Path | None, typer.Option(help="A freshly trained model's folder, put in the box first.")] = None,
 ) -> None:
-    """Measures an embedded model on its benchmark and writes its card."""
+    """Measures an embedded model on its benchmarks and writes its card."""
     from .tiny.card import install, measure, write_card
 
     if trained:
@@ -282,9 +284,23 @@ def measure_command(
     typer.echo(f"card: {write_card(name, measure(name))}")
 
 
+@tiny.command("outcome")
+def outcome_command(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder that the model's folder goes into.")] = MODELS_FOLDER,
+    seed: Annotated[int, typer.Option(help="Of the answers and their order.")] = 0,
+) -> None:
+    """Trains and measures the outcome reward model, `tiny-outcome`."""
+    from .tiny.outcome import measure_outcome, train_outcome, write_outcome_card
+
+    folder = train_outcome(out, seed)
+    typer.echo(f"card: {write_outcome_card(folder, measure_outcome(folder))}")
+
+
 @tiny.command("benchmark")
-def benchmark_command(out: Annotated[Path, typer.Argument(help="The folder to write test.jsonl and tune.jsonl into.")]) -> None:
-    """Writes the committed splits of tiny-gsm anew; the same command always gives the same files."""
+def benchmark_command(
+    out: Annotated[Path, typer.Argument(help="The folder that a folder for each benchmark goes into.")],
+) -> None:
+    """Writes the committed splits of the embedded benchmarks anew; the same command always gives the same files."""
     from .tiny.benchmark import write_splits
 
     typer.echo("\n".join(map(str, write_splits(out))))

@@ -75,3 +75,19 @@ def marked_tokens(tokens: list[str], changed: list[int], n_latents: int) -> str:
         colour = "background:#de8f05;" if t in changed else ""
         spans.append(f'<span style="{frame}{colour}white-space:pre-wrap">{html.escape(token)}</span>')
     return f'<div style="line-height:1.9">{"".join(spans)}</div>'
+
+
+def plot_training(logs: dict[str, pd.DataFrame]) -> plt.Figure:
+    """Loss against tokens read, a line for each model (`logs`: name to its `training.csv`), the stages marked for the first."""
+    figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
+    for name, log in logs.items():
+        axes.plot(log.tokens / 1e6, log.loss, label=name)
+    first = next(iter(logs.values()))
+    for stage, part in first.groupby("stage", sort=False):
+        axes.axvline(part.tokens.max() / 1e6, color="0.8", linewidth=1, zorder=0)
+        middle = (part.tokens.min() + part.tokens.max()) / 2e6
+        axes.annotate(stage, (middle, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=9)
+    axes.set(xlabel="tokens read (millions, padding included)", ylabel="loss a token (weighted)", yscale="log")
+    if len(logs) > 1:
+        axes.legend()
+    return figure

@@ -35,8 +35,8 @@ Messages = list[dict[str, str]]
 
 
 def embedded_models() -> list[str]:
-    """Names of the models in the box, each usable wherever a model is named."""
-    return sorted(path.parent.name for path in MODELS_FOLDER.glob("*/config.json"))
+    """Names of the language models in the box, each usable wherever a model is named."""
+    return sorted(path.parent.name for path in MODELS_FOLDER.glob("*/config.json") if "ForCausalLM" in path.read_text())
 
 
 @dataclass(frozen=True, eq=False)

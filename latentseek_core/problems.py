@@ -52,6 +52,10 @@ def embedded_benchmarks() -> list[str]:
     return sorted(path.parent.name for path in BENCHMARKS_FOLDER.glob("*/test.jsonl"))
 
 
+def _splits_of(name: str) -> list[str]:
+    return [*sorted(path.stem for path in (BENCHMARKS_FOLDER / name).glob("*.jsonl")), "train"]
+
+
 def load_benchmark(
     name_or_path: str | Path, *, split: str = "test", limit: int | None = None, seed: int | None = None
 ) -> list[Problem]:
@@ -88,7 +92,7 @@ def _rows(name: str, split: str) -> Rows:
     if name in embedded_benchmarks():
         file = BENCHMARKS_FOLDER / name / f"{split}.jsonl"
         if not file.is_file():
-            raise ValueError(f"benchmark {name!r} has no split {split!r}; it has test, tune and train")
+            raise ValueError(f"benchmark {name!r} has no split {split!r}; it has {', '.join(_splits_of(name))}")
         return read_file(file, split)
     if path.is_file():
         return read_file(path, split)

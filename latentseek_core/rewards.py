@@ -17,7 +17,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from .answers import extract_answer, is_correct
 from .hub import offline_if_unreachable
-from .policy import Completion, Policy, shared_length
+from .policy import MODELS_FOLDER, Completion, Policy, shared_length
 from .problems import Problem
 from .prompts import load_prompt, prompt_style, render_checks
 
@@ -196,7 +196,7 @@ class OutcomeReward(_Addable):
     τ = −0.2 asks for a probability above 0.8.
 
     Args:
-        name_or_path: a sequence classifier with one output, by folder or hub id.
+        name_or_path: a sequence classifier with one output: `tiny-outcome` (in the box), a folder or a hub id.
         device: `auto` takes a GPU if there is one.
 
     Raises:
@@ -204,7 +204,8 @@ class OutcomeReward(_Addable):
     """
 
     def __init__(self, name_or_path: str | Path, *, device: str = "auto", dtype: str = "auto", batch_size: int = 8):
-        self.batch_size, name = batch_size, str(name_or_path)
+        self.batch_size = batch_size
+        name = str(MODELS_FOLDER / name_or_path if (MODELS_FOLDER / name_or_path).is_dir() else name_or_path)
         device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         dtype = torch.float32 if (device, dtype) == ("cpu", "auto") else dtype
         try:

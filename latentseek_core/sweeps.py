@@ -73,15 +73,17 @@ def _expand(patterns: list[str]) -> list[str]:
 
 
 def _name(template: str | None, settings: Mapping[str, Any], cell: Mapping[str, Any], path: str | Path) -> str:
-    """A run's folder: what the template makes of its settings, else the cell's own values."""
-    name = _fill(template, settings, path) if template else ",".join(f"{key}={value}" for key, value in cell.items())
-    return name.replace("/", "_").strip("-") or "run"
+    """A run's folder: what the template makes of its settings, else the cell's own values. A slash in the template makes folders,
+    one in a value (a hub id) does not."""
+    if template:
+        return _fill(template, settings, path).strip("-") or "run"
+    return ",".join(f"{key}={value}" for key, value in cell.items()).replace("/", "_") or "run"
 
 
 def _fill(template: str, settings: Mapping[str, Any], path: str | Path) -> str:
-    defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
+    values = {name: field.default for name, field in RunConfig.model_fields.items()} | dict(settings)
     try:
-        return template.format_map(defaults | dict(settings))
+        return template.format_map({k: v.replace("/", "_") if isinstance(v, str) else v for k, v in values.items()})
     except (KeyError, ValueError, IndexError) as error:
         raise ValueError(f"{path}: the template {template!r} can't be filled: no setting {error}") from error
 

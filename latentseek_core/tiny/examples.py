@@ -10,25 +10,29 @@ from transformers import PreTrainedTokenizerBase
 
 from ..problems import Problem
 from ..prompts import load_prompt, render_checks, render_prompt
-from . import worked
-from .stories import Story, calculate, draw, evaluate
+from . import checks, contest, maths, stories, worked
+from .mistakes import flawed_answer, wrong_number
+from .tasks import Task, calculate
 
 VERIFIERS = Path(__file__).resolve().parent / "verifiers.yaml"
 JSON_SHARE = 0.12
+SHOTS_SHARE = 0.06
 
 Messages = list[dict[str, str]]
-OwnAnswers = Sequence[tuple[Story, str]]
+OwnAnswers = Sequence[tuple[Task, str]]
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Shares of the kinds of example, and how hard the verifier's examples are.
+    """Shares of the kinds of example, and how hard they are.
 
-    `random_claims` is the share of wrong claims that are random numbers (they can't be guessed, so they force the model to
-    read the claim); `own` is the share of verifier examples about the model's own answers.
+    `solve` is for stories, `maths` for the two other benchmarks. `random_claims` is the share of wrong claims that are random
+    numbers (they can't be guessed, so they force the model to read the claim); `own` is the share of verifier examples about the
+    model's own answers.
     """
 
     solve: float = 0.0
+    maths: float = 0.0
     drill: float = 0.0
     compare: float = 0.0
     equations: float = 0.0
@@ -37,8 +41,12 @@ class Mixture:
     own: float = 0.0
 
 
-def as_problem(story: Story, name: str = "train") -> Problem:
-    return Problem(name, story.question, str(story.answer), "tiny-gsm")
+def as_problem(task: Task, name: str = "train") -> Problem:
+    return Problem(name, task.question, task.answer, task.benchmark)
+
+
+def draw_maths(rng: random.Random, split: str = "train") -> Task:
+    return contest.draw(rng, split) if rng.random() < 0.15 else maths.draw(rng, split)
 
 
 def _ask(text: str) -> Messages:
@@ -58,12 +66,21 @@ def random_calculation(rng: random.Random) -> tuple[int, str, int, int]:
             return a, op, b, calculate(a, op, b)
 
 
-def solve(rng: random.Random) -> tuple[Messages, str]:
-    story = draw(rng, "train")
-    text = worked.working(story, rng)
-    if rng.random() < JSON_SHARE:
-        return render_prompt(as_problem(story), style="json"), worked.as_json(text, story.answer)
-    return render_prompt(as_problem(story)), worked.boxed(text, story.answer)
+def draw_style(rng: random.Random) -> str:
+    return "json" if rng.random() < JSON_SHARE else "boxed"
+
+
+def _shot(rng: random.Random, draw: Callable[..., Task]) -> Problem:
+    task = draw(rng, "train")
+    return Problem("shot", task.question, task.answer, task.benchmark, worked.working(task, rng, "First"))
+
+
+def solve(rng: random.Random, draw: Callable[..., Task]) -> tuple[Messages, str]:
+    task, style = draw(rng, "train"), draw_style(rng)
+    if rng.random() < SHOTS_SHARE:
+        shots = [_shot(rng, draw) for _ in range(rng.randint(1, 2))]
+        return render_prompt(as_problem(task), style=style, shots=shots), worked.solution(task, rng, style, "First")
+    return render_prompt(as_problem(task), style=style), worked.solution(task, rng, style)
 
 
 def drill(rng: random.Random) -> tuple[Messages, str]:
@@ -73,18 +90,12 @@ def drill(rng: random.Random) -> tuple[Messages, str]:
     return _ask(f"{'Carefully' if careful else 'So'}: {asked}"), replied
 
 
-def _wrong(rng: random.Random, value: int, random_claims: float) -> int:
-    if rng.random() < random_claims:
-        return rng.choice([n for n in (rng.randint(2, 999), rng.randint(2, 999)) if n != value] or [value + 1])
-    return worked.near_miss(rng, value)
-
-
 def compare(rng: random.Random) -> tuple[Messages, str]:
     asked, lines, alike = [], [], True
     for _ in range(4):
         a = rng.randint(2, 999)
-        b = a if rng.random() < 0.5 else _wrong(rng, a, 0.3)
-        pairs, same = worked.digit_pairs(a, b)
+        b = a if rng.random() < 0.5 else wrong_number(rng, a, 0.3)
+        pairs, same = checks.digit_pairs(a, b)
         asked.append(f"{a} {b}")
         lines.append(f"{pairs} {'yes' if same else 'no'};")
         alike &= same
@@ -96,51 +107,29 @@ def equations(rng: random.Random, mixture: Mixture) -> tuple[Messages, str]:
     lines = []
     for _ in range(rng.randint(1, 4)):
         a, op, b, result = random_calculation(rng)
-        claimed = result if rng.random() < 0.5 else _wrong(rng, result, mixture.random_claims)
+        claimed = result if rng.random() < 0.5 else wrong_number(rng, result, mixture.random_claims)
         lines.append(f"{a}{op}{b}={claimed}")
     answer = "; ".join(lines)
-    asked = load_prompt(VERIFIERS)
     problem = Problem("drill", "none", "", "tiny-gsm")
-    return render_checks(problem, answer, asked)["calculation_check"], worked.check_calculations(answer)[0]
-
-
-def _slip(story: Story, rng: random.Random, random_claims: float) -> dict[int, int]:
-    """One or two wrong results, by step; later steps carry on with them."""
-    slips: dict[int, int] = {}
-    for index in sorted(rng.sample(range(len(story.steps)), min(len(story.steps), 1 if rng.random() < 0.7 else 2))):
-        left, op, right, _ = evaluate(story.steps, slips)[index]
-        slips[index] = _wrong(rng, max(2, calculate(left, op, right)), random_claims)
-    return slips if all(2 <= r <= 999 for *_, r in evaluate(story.steps, slips)) else {}
-
-
-def synthetic_answer(rng: random.Random, random_claims: float) -> tuple[Story, str]:
-    """A question and an answer to it: right, with slips, misread, with a wrong box or with none."""
-    story = draw(rng, "train")
-    kind = rng.choices(["right", "slip", "misread", "box", "broken"], [0.4, 0.35, 0.13, 0.06, 0.06])[0]
-    told = (worked.misread(story, rng) or story) if kind == "misread" else story
-    slips = _slip(told, rng, random_claims) if kind == "slip" else {}
-    text, value = worked.working(told, rng, slips=slips), evaluate(told.steps, slips)[-1][3]
-    if kind == "broken":
-        return story, text if rng.random() < 0.5 else " ".join(text.split()[: rng.randint(3, len(text.split()))])
-    if kind == "box":
-        value = worked.near_miss(rng, value)
-    return story, (worked.as_json if rng.random() < JSON_SHARE else worked.boxed)(text, value)
+    return render_checks(problem, answer, load_prompt(VERIFIERS))["calculation_check"], checks.check_calculations(answer)[0]
 
 
 def verify(rng: random.Random, mixture: Mixture, own: OwnAnswers) -> tuple[Messages, str]:
     if own and rng.random() < mixture.own:
-        story, answer = rng.choice(own)
+        task, answer = rng.choice(own)
     else:
-        story, answer = synthetic_answer(rng, mixture.random_claims)
-    name = rng.choices(worked.CHECKS, [0.33, 0.17, 0.42, 0.08])[0]
-    messages = render_checks(as_problem(story), answer, load_prompt(VERIFIERS))[name]
-    return messages, worked.check(name, story, answer)[0]
+        task = stories.draw(rng, "train") if rng.random() < 0.85 else draw_maths(rng)
+        answer = flawed_answer(task, rng, draw_style(rng), mixture.random_claims)
+    name = rng.choices(checks.CHECKS, [0.31, 0.23, 0.38, 0.08])[0]
+    messages = render_checks(as_problem(task), answer, load_prompt(VERIFIERS))[name]
+    return messages, checks.check(name, task, answer)[0]
 
 
 def draw_example(rng: random.Random, mixture: Mixture, own: OwnAnswers) -> tuple[str, tuple[Messages, str]]:
     """One example of the mixture: its kind, and (what is asked, what is replied)."""
     makers: dict[str, Callable[[], tuple[Messages, str]]] = {
-        "solve": lambda: solve(rng),
+        "solve": lambda: solve(rng, stories.draw),
+        "maths": lambda: solve(rng, draw_maths),
         "drill": lambda: drill(rng),
         "compare": lambda: compare(rng),
         "equations": lambda: equations(rng, mixture),
@@ -179,7 +168,7 @@ class Encoder:
         asked = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         prompt = self.tokenizer(asked, add_special_tokens=False)["input_ids"]
         reply = self.tokenizer(text, add_special_tokens=False)["input_ids"] + [self.tokenizer.eos_token_id]
-        weights = [1.0] * len(reply) if kind in ("solve", "drill") else self._reply_weights(reply)
+        weights = [1.0] * len(reply) if kind in ("solve", "maths", "drill") else self._reply_weights(reply)
         return prompt + reply, [0.0] * len(prompt) + weights
 
 

@@ -1,82 +1,19 @@
-"""Word problems with a program behind each: the endless generator of the benchmark `tiny-gsm`.
+"""Word problems of one to four steps: the endless generator of the benchmark `tiny-gsm`.
 
-A story is told around a small program of one to four arithmetic steps. The program is what makes everything else
-checkable: the true answer, worked solutions in any number of wordings, and (for training a verifier) wrong solutions
-whose mistakes are known. Each step uses the result of the one before, so that no step can be skipped.
+Each step uses the result of the one before, so that no step can be skipped. Some stories mislead: what somebody else gets, or
+had, or wants to have doesn't count, and whoever has 12 more than Amy leaves Amy with 12 fewer. Where things come in two lots of
+the same size, two ways lead to the answer, one of them shorter.
 """
 
-import hashlib
 import random
-from dataclasses import dataclass
+
+from .tasks import LARGEST, Operand, Ref, Step, Task, Way, evaluate, sound
 
 NAMES = ["Ben", "Mia", "Tom", "Ana", "Leo", "Zoe", "Sam", "Eva", "Max", "Ida", "Jon", "Amy"]
 THINGS = ["pens", "cards", "shells", "coins", "stamps", "apples", "eggs", "books", "stones", "beads"]
 CONTAINERS = ["boxes", "bags", "jars", "trays", "packs"]
-LARGEST = 999
-
-
-@dataclass(frozen=True)
-class Ref:
-    """An operand that is the result of an earlier step."""
-
-    step: int
-
-
-@dataclass(frozen=True)
-class Step:
-    """`left op right`, with numbers from the story or results of earlier steps; `noun` is what is counted."""
-
-    left: "int | Ref"
-    op: str
-    right: "int | Ref"
-    kind: str
-    who: str
-    noun: str
-
-
-@dataclass(frozen=True)
-class Story:
-    """The text of a question, the steps that answer it, and the numbers in it that have nothing to do with the answer."""
-
-    question: str
-    steps: tuple[Step, ...]
-    distractors: tuple[int, ...] = ()
-
-    @property
-    def values(self) -> list[int]:
-        """The result of each step."""
-        return [value for _, _, _, value in evaluate(self.steps)]
-
-    @property
-    def answer(self) -> int:
-        return self.values[-1]
-
-    @property
-    def program(self) -> str:
-        """The story without its words: operations and numbers."""
-        return repr([(step.op, step.left, step.right) for step in self.steps])
-
-    @property
-    def split(self) -> str:
-        """The split that this story's program belongs to, whatever words it is told in: no other split can contain it."""
-        bucket = int(hashlib.sha256(self.program.encode()).hexdigest(), 16) % 20
-        return {0: "test", 1: "tune"}.get(bucket, "train")
-
-
-def calculate(left: int, op: str, right: int) -> int:
-    """`left op right`; a division is rounded down (in a story it is always exact)."""
-    return {"+": left + right, "-": left - right, "*": left * right, "/": left // right if right else 0}[op]
-
-
-def evaluate(steps: tuple[Step, ...], slips: dict[int, int] | None = None) -> list[tuple[int, str, int, int]]:
-    """The equations of a program, `(left, op, right, result)` each; `slips[i]` replaces the result of step i by a wrong one,
-    which later steps then carry on with."""
-    equations: list[tuple[int, str, int, int]] = []
-    for index, step in enumerate(steps):
-        left, right = (equations[x.step][3] if isinstance(x, Ref) else x for x in (step.left, step.right))
-        result = (slips or {}).get(index, calculate(left, step.op, right))
-        equations.append((left, step.op, right, result))
-    return equations
+SIGNS = {"times": "*", "part": "/", "more": "+", "fewer": "-"}
+BACKWARDS = {"times": "part", "more": "fewer", "fewer": "more"}  # whoever has more than Amy leaves Amy with fewer
 
 
 class _Teller:
@@ -89,6 +26,7 @@ class _Teller:
         self.noun = rng.choice(THINGS)
         self.sentences: list[str] = []
         self.steps: list[Step] = []
+        self.lots: tuple[int, int, int] | None = None
         self.start: int | None = None
         self.pair: tuple[str, str] | None = None
         self.question = f"How many {self.noun} does {self.who} have now?"
@@ -98,7 +36,7 @@ class _Teller:
     def value(self) -> int:
         return evaluate(tuple(self.steps))[-1][3] if self.steps else self.start
 
-    def add(self, op: str, right: "int | Ref", kind: str, sentence: str = "") -> None:
+    def add(self, op: str, right: Operand, kind: str, sentence: str = "") -> None:
         left = Ref(len(self.steps) - 1) if self.steps else self.start
         self.steps.append(Step(left, op, right, kind, self.who, self.noun))
         if sentence:
@@ -126,6 +64,28 @@ class _Teller:
             self.start = rng.randint(20, 250)
             self.sentences.append(f"{self.who} has {self.start} {self.noun}.")
 
+    def open_with_lots(self) -> None:
+        """`a` boxes and `b` bags with `k` in each: a*k + b*k, or (a + b)*k."""
+        rng = self.rng
+        first, second = rng.sample(CONTAINERS, 2)
+        a, b, k = self.lots = rng.randint(2, 20), rng.randint(2, 20), rng.randint(3, 40)
+        self.sentences.append(f"{self.who} has {a} {first} and {b} {second} with {k} {self.noun} in each.")
+        self.steps = [
+            Step(a, "*", k, "contain", self.who, self.noun),
+            Step(b, "*", k, "contain", self.who, self.noun),
+            Step(Ref(0), "+", Ref(1), "all", self.who, self.noun),
+        ]
+
+    def ways(self) -> tuple[Way, ...]:
+        """As told; and where there are two lots, the shorter way that counts the lots first."""
+        steps, last = tuple(self.steps), Ref(len(self.steps) - 1)
+        if self.lots is None:
+            return (Way(steps, (last,)),)
+        a, b, k = self.lots
+        lots, content = Step(a, "+", b, "lots", self.who, "lots"), Step(Ref(0), "*", k, "contain", self.who, self.noun)
+        rest = tuple(Step(_earlier(s.left), s.op, _earlier(s.right), s.kind, s.who, s.noun) for s in steps[3:])
+        return (Way(steps, (last,)), Way((lots, content, *rest), (_earlier(last),)))
+
     def gain(self) -> bool:
         k = self.rng.randint(5, 250)
         verb = self.rng.choice(["buys", "finds", "gets"])
@@ -142,17 +102,20 @@ class _Teller:
 
     def compare(self) -> bool:
         other, rng = self.names.pop(), self.rng
-        kind = rng.choice(["times", "more", "fewer"])
+        kind, backwards = rng.choice(["times", "more", "fewer"]), rng.random() < 0.25
         k = rng.randint(2, 6) if kind == "times" else rng.randint(3, min(250, max(4, self.value - 2)))
+        if backwards and kind == "times" and self.value % k:
+            return False
         phrase = f"{k} times as many {self.noun} as" if kind == "times" else f"{k} {kind} {self.noun} than"
-        sentence = f"{other} has {phrase} {self.who}."
+        one, two = (self.who, other) if backwards else (other, self.who)
         self.pair, self.who = (self.who, other), other
         self.question = f"How many {self.noun} does {other} have?"
-        self.add({"times": "*", "more": "+", "fewer": "-"}[kind], k, kind, sentence)
+        kind = BACKWARDS[kind] if backwards else kind
+        self.add(SIGNS[kind], k, kind, f"{one} has {phrase} {two}.")
         return True
 
     def together(self) -> bool:
-        if self.pair is None or self.steps[-1].kind not in ("times", "more", "fewer"):
+        if self.pair is None or self.steps[-1].kind not in SIGNS:
             return False
         before = Ref(len(self.steps) - 2) if len(self.steps) > 1 else self.start
         first, second = self.pair
@@ -181,42 +144,49 @@ class _Teller:
         self.finished = True
         return True
 
-    def distract(self) -> tuple[int, ...]:
-        """Puts one sentence with a number that must be ignored among the others; most of them mislead."""
+    def distract(self) -> int:
+        """Puts one sentence with a number that must be ignored among the others; most of them mislead. Returns the number."""
         rng, k, other = self.rng, self.rng.randint(3, 99), self.names[0]
         thing = self.steps[0].noun
         sentence = rng.choice(
             [
                 f"{other} is {k} years old.",
                 f"{other} has {k} {thing}.",
+                f"Then {other} {rng.choice(['buys', 'finds', 'loses'])} {k} {thing}.",
                 f"{self.hero} also has {k} {rng.choice([t for t in THINGS if t != thing])}.",
+                f"{self.hero} wants {k} more {thing}.",
                 f"Last year {self.hero} had {k} {thing}.",
             ]
         )
         self.sentences.insert(rng.randint(1, len(self.sentences)), sentence)
-        return (k,)
+        return k
 
 
-def tell(rng: random.Random, n_steps: int) -> Story:
+def _earlier(operand: Operand) -> Operand:
+    return Ref(operand.step - 1) if isinstance(operand, Ref) else operand
+
+
+def tell(rng: random.Random, n_steps: int) -> Task:
     """A random story of `n_steps` steps, all results between 2 and 999."""
     while True:
         teller = _Teller(rng)
-        teller.open()
+        teller.open_with_lots() if n_steps > 2 and rng.random() < 0.2 else teller.open()
         while len(teller.steps) < n_steps and not teller.finished and teller.names:
-            last = len(teller.steps) == n_steps - 1
             moves = [teller.gain, teller.lose, teller.compare]
-            if last:
+            if len(teller.steps) == n_steps - 1:
                 moves += [teller.together, teller.share, teller.sell]
             rng.choice(moves)()
-        if len(teller.steps) != n_steps or not all(2 <= r <= LARGEST for *_, r in evaluate(tuple(teller.steps))):
+        if len(teller.steps) != n_steps or not teller.names:
             continue
-        if not teller.names:
+        if not all(2 <= r <= LARGEST for *_, r in evaluate(tuple(teller.steps))):
             continue
-        distractors = teller.distract() if rng.random() < 0.45 else ()
-        return Story(" ".join([*teller.sentences, teller.question]), tuple(teller.steps), distractors)
+        distractors = tuple(teller.distract() for _ in range(rng.choices((0, 1, 2), (0.5, 0.38, 0.12))[0]))
+        story = Task("tiny-gsm", " ".join([*teller.sentences, teller.question]), teller.ways(), distractors=distractors)
+        if sound(story):
+            return story
 
 
-def draw(rng: random.Random, split: str, weights: tuple[int, ...] = (1, 2, 3, 4)) -> Story:
+def draw(rng: random.Random, split: str, weights: tuple[int, ...] = (1, 2, 3, 4)) -> Task:
     """A random story of the given split; `weights` are those of one, two, three and four steps."""
     while True:
         story = tell(rng, rng.choices((1, 2, 3, 4), weights)[0])

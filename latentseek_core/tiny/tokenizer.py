@@ -1,11 +1,11 @@
-"""The tokenizer of the embedded models: byte-level BPE with single digits, 640 entries, and a chat template."""
+"""The tokenizer of the embedded models: byte-level BPE with single digits, 704 entries, and a chat template."""
 
 from collections.abc import Iterable
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-VOCABULARY = 640
+VOCABULARY = 704
 SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}"

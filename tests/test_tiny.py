@@ -204,7 +204,7 @@ def test_the_train_split_is_endless_and_drawn_by_seed(benchmark):
 def test_training_examples_fit_the_tokenizer_and_weigh_what_decides():
     tokenizer, rng = make_tokenizer(0), random.Random(0)
     encode = Encoder(tokenizer)
-    mixture = Mixture(solve=1, maths=1, drill=1, compare=1, equations=1, verify=1)
+    mixture = Mixture(solve=1, maths=1, drill=1, compare=1, equations=1, verify=1, shots=0.3)
     for _ in range(300):
         kind, (messages, reply) = draw_example(rng, mixture, ())
         ids, weights = encode(kind, (messages, reply))

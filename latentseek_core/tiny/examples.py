@@ -16,7 +16,6 @@ from .tasks import Task, calculate
 
 VERIFIERS = Path(__file__).resolve().parent / "verifiers.yaml"
 JSON_SHARE = 0.12
-SHOTS_SHARE = 0.06
 
 Messages = list[dict[str, str]]
 OwnAnswers = Sequence[tuple[Task, str]]
@@ -26,7 +25,8 @@ OwnAnswers = Sequence[tuple[Task, str]]
 class Mixture:
     """Shares of the kinds of example, and how hard they are.
 
-    `solve` is for stories, `maths` for the two other benchmarks. `random_claims` is the share of wrong claims that are random
+    `solve` is for stories, `maths` for the two other benchmarks; a share `shots` of both comes behind worked examples (before the
+    model can copy from one question, a second one only confuses it). `random_claims` is the share of wrong claims that are random
     numbers (they can't be guessed, so they force the model to read the claim); `own` is the share of verifier examples about the
     model's own answers.
     """
@@ -37,6 +37,7 @@ class Mixture:
     compare: float = 0.0
     equations: float = 0.0
     verify: float = 0.0
+    shots: float = 0.0
     random_claims: float = 0.15
     own: float = 0.0
 
@@ -75,9 +76,9 @@ def _shot(rng: random.Random, draw: Callable[..., Task]) -> Problem:
     return Problem("shot", task.question, task.answer, task.benchmark, worked.working(task, rng, "First"))
 
 
-def solve(rng: random.Random, draw: Callable[..., Task]) -> tuple[Messages, str]:
+def solve(rng: random.Random, draw: Callable[..., Task], shots_share: float) -> tuple[Messages, str]:
     task, style = draw(rng, "train"), draw_style(rng)
-    if rng.random() < SHOTS_SHARE:
+    if rng.random() < shots_share:
         shots = [_shot(rng, draw) for _ in range(rng.randint(1, 2))]
         return render_prompt(as_problem(task), style=style, shots=shots), worked.solution(task, rng, style, "First")
     return render_prompt(as_problem(task), style=style), worked.solution(task, rng, style)
@@ -128,8 +129,8 @@ def verify(rng: random.Random, mixture: Mixture, own: OwnAnswers) -> tuple[Messa
 def draw_example(rng: random.Random, mixture: Mixture, own: OwnAnswers) -> tuple[str, tuple[Messages, str]]:
     """One example of the mixture: its kind, and (what is asked, what is replied)."""
     makers: dict[str, Callable[[], tuple[Messages, str]]] = {
-        "solve": lambda: solve(rng, stories.draw),
-        "maths": lambda: solve(rng, draw_maths),
+        "solve": lambda: solve(rng, stories.draw, mixture.shots),
+        "maths": lambda: solve(rng, draw_maths, mixture.shots),
         "drill": lambda: drill(rng),
         "compare": lambda: compare(rng),
         "equations": lambda: equations(rng, mixture),

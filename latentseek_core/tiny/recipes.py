@@ -27,16 +27,21 @@ SHAPE: dict[str, Any] = {
 # Understanding comes first; arithmetic takes drills. The verifier's three skills (to read a claim,
 # to work it out without looking at it, to compare the two) are drilled apart before they are put together on whole answers.
 STAGES = (
-    Stage("understand", 2_500_000, Mixture(solve=0.85, drill=0.15), 3e-3),
+    Stage("understand", 3_000_000, Mixture(solve=0.85, drill=0.15), 3e-3),
     Stage("calculate", 3_000_000, Mixture(solve=0.36, maths=0.14, drill=0.5), 3e-3),
     Stage(
         "compare", 1_500_000, Mixture(solve=0.16, maths=0.06, drill=0.23, compare=0.15, equations=0.4, random_claims=0.85), 2e-3
     ),
-    Stage("verify", 2_500_000, Mixture(solve=0.3, maths=0.1, drill=0.12, equations=0.08, verify=0.4, random_claims=0.3), 2e-3),
+    Stage(
+        "verify",
+        2_500_000,
+        Mixture(solve=0.3, maths=0.1, drill=0.12, equations=0.08, verify=0.4, random_claims=0.3, shots=0.06),
+        2e-3,
+    ),
     Stage(
         "own answers",
         4_000_000,
-        Mixture(solve=0.36, maths=0.12, drill=0.04, equations=0.06, verify=0.42, own=0.6),
+        Mixture(solve=0.36, maths=0.12, drill=0.04, equations=0.06, verify=0.42, own=0.6, shots=0.06),
         2e-3,
         decay=True,
         sample_own=2400,
@@ -45,11 +50,11 @@ STAGES = (
 
 # A grown model can do at once what the smaller one does; it goes on with the smaller one's mixture, on its own answers.
 GROWN = (
-    Stage("settle", 1_500_000, Mixture(solve=0.4, maths=0.2, drill=0.1, equations=0.05, verify=0.25), 2e-3),
+    Stage("settle", 1_500_000, Mixture(solve=0.4, maths=0.2, drill=0.1, equations=0.05, verify=0.25, shots=0.06), 2e-3),
     Stage(
         "own answers",
         4_500_000,
-        Mixture(solve=0.4, maths=0.14, drill=0.04, equations=0.04, verify=0.38, own=0.6),
+        Mixture(solve=0.4, maths=0.14, drill=0.04, equations=0.04, verify=0.38, own=0.6, shots=0.06),
         2e-3,
         decay=True,
         sample_own=2400,

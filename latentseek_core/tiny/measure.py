@@ -16,7 +16,7 @@ from . import checks, stories
 from .examples import OwnAnswers, as_problem, draw_maths, draw_style
 from .tasks import Task
 
-ANSWER_TOKENS = 240
+ANSWER_TOKENS = 256
 STORY_SHARE = 0.88
 # Where the answers come from that the verifier is to judge: as greedy decoding gives them, sampled, behind a sampled opening, and
 # from the search's own iterations, which look unlike all others.

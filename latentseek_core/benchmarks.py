@@ -68,7 +68,7 @@ def read_file(path: Path, split: str = "test") -> Rows:
     Raises:
         ValueError: a file of another kind, broken or empty, or no file of that split.
     """
-    found = re.search(r"(?<![a-z])(test|tune|train|validation)(?![a-z])", path.stem)
+    found = re.search(r"(?<![a-z])(test|tune|wide|train|validation)(?![a-z])", path.stem)
     own_split = found[1] if found else "test"
     if split in ("test", own_split):
         return Rows(own_split, _read(path))

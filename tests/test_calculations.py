@@ -8,7 +8,7 @@ from latentseek_core import load_runs
 from latentseek_core.calculations import calculations
 from latentseek_core.tiny import checks
 
-RUNS = Path(__file__).resolve().parents[1] / "data" / "runs" / "tiny-gsm" / "latentseek-*"
+RUNS = Path(__file__).resolve().parents[1] / "data" / "runs" / "tiny-gsm" / "*" / "latentseek-*"
 
 KNOWN = [
     ("so 27-21=4 eggs stay, and 4+152=156", [False, True]),

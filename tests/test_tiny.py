@@ -181,13 +181,13 @@ def file_of(benchmark, split):
 
 @pytest.mark.parametrize("benchmark", DRAW)
 def test_no_split_leaks_into_another(benchmark):
-    """By construction a program belongs to one split; and no question of a committed split turns up in 10,000 training tasks."""
+    """By construction a task belongs to one split; and no question of a committed split turns up in 10,000 training tasks."""
     held_out = {split: draw_tasks(benchmark, split, count, 0) for split, count in SPLITS[benchmark].items()}
-    first, second = ({t.program for t in tasks} for tasks in held_out.values())
+    first, second = ({t.identity for t in tasks} for tasks in held_out.values())
     rng = random.Random(5)
     training = [DRAW[benchmark](rng, "train") for _ in range(10_000)]
     assert not first & second
-    assert not {t.program for t in training} & (first | second)
+    assert not {t.identity for t in training} & (first | second)
     questions = [p.question for split in held_out for p in load_benchmark(benchmark, split=split)]
     assert len(set(questions)) == len(questions) == sum(SPLITS[benchmark].values())
     assert not set(questions) & {t.question for t in training}

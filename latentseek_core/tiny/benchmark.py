@@ -28,14 +28,14 @@ def _cells(benchmark: str) -> list[dict[str, object]]:
 
 
 def draw_tasks(benchmark: str, split: str, count: int, seed: int) -> list[Task]:
-    """Tasks of a split, by seed, no program twice."""
+    """Tasks of a split, by seed, none twice."""
     if split == "wide":
         first = SPLITS[benchmark]["test"]
         return draw_tasks(benchmark, "test", first + count, seed)[first:]
     rng, cells, tasks = random.Random(f"{benchmark}/{split}/{seed}"), _cells(benchmark), {}
     while len(tasks) < count:
         task = DRAW[benchmark](rng, split, **cells[len(tasks) % len(cells)])
-        tasks.setdefault(task.program, task)
+        tasks.setdefault(task.identity, task)
     return list(tasks.values())
 
 

@@ -68,9 +68,15 @@ class Task:
         return repr((self.form, [(step.op, step.left, step.right) for step in self.steps], self.ways[0].final))
 
     @property
+    def identity(self) -> str:
+        """What no two splits share: of a story its program, whatever words it is told in; else the question, whose words are fixed
+        (and which two programs may answer)."""
+        return self.program if self.benchmark == "tiny-gsm" else self.question
+
+    @property
     def split(self) -> str:
-        """The split that this program belongs to, whatever words it is told in: no other split can contain it."""
-        bucket = int(hashlib.sha256(self.program.encode()).hexdigest(), 16) % 20
+        """The split that this task belongs to: no other can contain it."""
+        bucket = int(hashlib.sha256(self.identity.encode()).hexdigest(), 16) % 20
         return {0: "test", 1: "tune"}.get(bucket, "train")
 
     def write(self, way: Way, slips: dict[int, int] | None = None) -> str:

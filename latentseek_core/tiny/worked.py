@@ -15,7 +15,7 @@ from .tasks import Task, Way, evaluate
 # shorter way where there is one; "Briefly" never comes to an answer.
 OPENINGS = {"First": 0.38, "Plan:": 0.2, "So": 0.1, "Carefully": 0.17, "Slowly": 0.11, "Briefly": 0.04}
 CAREFUL = {"Carefully", "Slowly"}
-COMBINE, COMBINE_SHARE = "Combine:", 0.4
+COMBINE, COMBINE_SHARE = "Combine:", 0.2
 UNFINISHED = "Briefly"
 
 WORDS = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}

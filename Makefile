@@ -24,10 +24,11 @@ notebooks: $(READY)  ## executes all notebooks anew, in place
 	@for notebook in notebooks/*.ipynb; do $(BIN)/latentseek notebook $$notebook --in-place || exit 1; done
 	@mkdir -p notebooks/figures && cp out/quickstart/accuracy.* notebooks/figures/
 
-# The committed runs on the embedded model: all 1,000 test problems, about half an hour. What is finished is not done again.
-runs: $(READY)  ## measures the methods on the embedded model
+# The committed runs on the smaller embedded models: all 1,000 test problems. What is finished is not done again.
+runs: $(READY)  ## measures the methods on the embedded models
+	$(BIN)/latentseek sweep data/sweeps/tiny-gsm-tune.yaml
 	$(BIN)/latentseek sweep data/sweeps/tiny-gsm.yaml
-	$(BIN)/latentseek pack 'data/runs/tiny-gsm/*'
+	$(BIN)/latentseek pack 'data/runs/tiny-gsm*/*/*'
 
 bench: $(READY)  ## the speed comparison, on an idle machine; tables and figures in benchmarks/results
 	$(BIN)/python benchmarks/speed.py

@@ -300,7 +300,7 @@ def _paths(pattern: str | Path | Sequence[str | Path]) -> list[Path]:
 
 def matching_runs(pattern: str | Path) -> list[Path]:
     """The runs that a pattern names; the name of a folder also stands for its packed run."""
-    found = [Path(path) for path in glob.glob(str(pattern))] or [packed(Path(pattern))]
+    found = [Path(path) for path in glob.glob(str(pattern)) or glob.glob(str(packed(Path(pattern))))]
     if runs := [path for path in found if path.exists() and (path.is_dir() or path.suffix == ".zip") and root_of(path)]:
         return runs
     raise ValueError(f"no run matches {str(pattern)!r}; a run is a folder with config.yaml and results.jsonl, or one packed")

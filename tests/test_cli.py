@@ -14,6 +14,7 @@ import yaml
 from conftest import LengthReward, make_policy
 
 from latentseek_core import Policy, embedded_models, load_runs
+from latentseek_core.sweeps import read_sweep
 from latentseek_core import configs as configs_module
 from latentseek_core.cli import main
 from latentseek_core.recipes import recipe
@@ -243,6 +244,14 @@ def test_a_sweep_its_shards_and_its_table(standin, questions, tmp_path, capsys):
     assert parts[keep].sort_values(**order).equals(whole[keep].sort_values(**order))
     assert call("table", tmp_path / "whole" / "*", "--csv", tmp_path / "table.csv") == 0
     assert set(pd.read_csv(tmp_path / "table.csv").run) == set(whole.run)
+
+
+def test_a_slash_in_a_sweeps_name_makes_folders_and_one_in_a_value_does_not(tmp_path):
+    file = tmp_path / "sweep.yaml"
+    grid = "{model: [Org/A, Org/B], method: [resample], reward: [psrm], budget_from: ['{model}/latentseek']}"
+    file.write_text(f"out: x\nname: '{{model}}/{{method}}'\nbase: {{benchmark: b}}\ngrid: {grid}\n")
+    assert [config.out.as_posix() for config in read_sweep(file)] == ["x/Org_A/resample", "x/Org_B/resample"]
+    assert [config.budget_from.as_posix() for config in read_sweep(file)] == ["x/Org_A/latentseek", "x/Org_B/latentseek"]
 
 
 @pytest.mark.parametrize(("text", "said"), [

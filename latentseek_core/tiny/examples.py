@@ -152,7 +152,7 @@ class Encoder:
         ids = tokenizer.get_vocab()
         self.digits = {ids[d] for d in "0123456789"}
         self.space, self.claim = ids["Ġ"], {ids.get(word) for word in ("Ġclaim", "Ġbox", "box", "Ġused")}
-        self.copied = self.digits | {self.space} | {ids[space + op] for space in ("", "Ġ") for op in "+-*/" if space + op in ids}
+        self.copied = self.digits | {self.space} | {ids[space + op] for space in ("", "Ġ") for op in "+-*/_" if space + op in ids}
         self.weights = {ids[w]: 4.0 for w in ("Ġyes", "Ġno", "ĠTrue", "ĠFalse") if w in ids} | {ids[w]: 3.0 for w in "yn"}
 
     def _reply_weights(self, reply: list[int]) -> list[float]:

@@ -40,7 +40,7 @@ STAGES = (
     ),
     Stage(
         "own answers",
-        4_000_000,
+        5_000_000,
         Mixture(solve=0.36, maths=0.12, drill=0.04, equations=0.06, verify=0.42, own=0.6, shots=0.06),
         2e-3,
         decay=True,

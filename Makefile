@@ -11,7 +11,7 @@ run: $(READY)  ## the quickstart notebook on an embedded model; prints its closi
 	@$(BIN)/latentseek notebook notebooks/00_quickstart.ipynb
 
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest -q -m ""
+	$(BIN)/python -m pytest -q -m "" -n auto --maxprocesses 4
 
 check: $(READY)  ## the quick loop: style and fast tests
 	$(BIN)/ruff check .

@@ -14,11 +14,11 @@ import yaml
 from conftest import LengthReward, make_policy
 
 from latentseek_core import Policy, embedded_models, load_runs
-from latentseek_core.sweeps import read_sweep
 from latentseek_core import configs as configs_module
 from latentseek_core.cli import main
 from latentseek_core.recipes import recipe
 from latentseek_core.store import read_config
+from latentseek_core.sweeps import read_sweep
 
 
 @pytest.fixture(scope="session")

@@ -210,7 +210,7 @@ def test_training_examples_fit_the_tokenizer_and_weigh_what_decides():
         ids, weights = encode(kind, (messages, reply))
         assert tokenizer.decode([i for i, w in zip(ids, weights, strict=True) if w], skip_special_tokens=True) == reply
         marked = {tokenizer.decode([i]).strip() for i, w in zip(ids, weights, strict=True) if w > 1}
-        assert marked <= set("0123456789yn") | {"yes", "no", "True", "False"}
+        assert marked <= set("0123456789yn+-*/_") | {"yes", "no", "True", "False"}
         assert bool(marked) == (kind not in ("solve", "maths", "drill"))
     ids, weights = next(batches(rng, mixture, (), encode, 2048))
     assert ids.shape == weights.shape

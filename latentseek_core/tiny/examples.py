@@ -116,12 +116,15 @@ def equations(rng: random.Random, mixture: Mixture) -> tuple[Messages, str]:
 
 
 def verify(rng: random.Random, mixture: Mixture, own: OwnAnswers) -> tuple[Messages, str]:
-    if own and rng.random() < mixture.own:
-        task, answer = rng.choice(own)
-    else:
-        task = stories.draw(rng, "train") if rng.random() < 0.85 else draw_maths(rng)
-        answer = flawed_answer(task, rng, draw_style(rng), mixture.random_claims)
-    name = rng.choices(checks.CHECKS, [0.31, 0.23, 0.38, 0.08])[0]
+    name, wanted = rng.choices(checks.CHECKS, [0.29, 0.29, 0.35, 0.07])[0], rng.random() < 0.5
+    for _ in range(12):  # about as many answers that pass this check as fail it, so that neither verdict is the safe one to give
+        if own and rng.random() < mixture.own:
+            task, answer = rng.choice(own)
+        else:
+            task = stories.draw(rng, "train") if rng.random() < 0.85 else draw_maths(rng)
+            answer = flawed_answer(task, rng, draw_style(rng), mixture.random_claims)
+        if checks.check(name, task, answer)[1] == wanted:
+            break
     messages = render_checks(as_problem(task), answer, load_prompt(VERIFIERS))[name]
     return messages, checks.check(name, task, answer)[0]
 
@@ -143,23 +146,23 @@ def draw_example(rng: random.Random, mixture: Mixture, own: OwnAnswers) -> tuple
 class Encoder:
     """Turns examples into ids and token weights.
 
-    In a verifier's reply the tokens that decide count more: verdicts and marks, and the digits that must be copied from the answer
-    rather than worked out.
+    In a verifier's reply the tokens that decide count more: verdicts and marks, the digits that must be copied from the answer
+    rather than worked out, and what the question needs, which must not be copied from the answer.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         self.tokenizer = tokenizer
         ids = tokenizer.get_vocab()
         self.digits = {ids[d] for d in "0123456789"}
-        self.space, self.claim = ids["Ġ"], {ids.get(word) for word in ("Ġclaim", "Ġbox", "box", "Ġused")}
-        self.copied = self.digits | {self.space} | {ids[space + op] for space in ("", "Ġ") for op in "+-*/_" if space + op in ids}
+        self.space, self.claim = ids["Ġ"], {ids.get(word) for word in ("Ġclaim", "Ġbox", "box", "Ġused", "Ġneed", "need")}
+        self.counted = self.digits | {ids[space + op] for space in ("", "Ġ") for op in "+-*/_" if space + op in ids}
         self.weights = {ids[w]: 4.0 for w in ("Ġyes", "Ġno", "ĠTrue", "ĠFalse") if w in ids} | {ids[w]: 3.0 for w in "yn"}
 
     def _reply_weights(self, reply: list[int]) -> list[float]:
         weights, copying = [], False
         for token in reply:
-            copying = token in self.claim or (copying and token in self.copied)
-            weights.append(4.0 if copying and token in self.digits else self.weights.get(token, 1.0))
+            copying = token in self.claim or (copying and (token in self.counted or token == self.space))
+            weights.append(4.0 if copying and token in self.counted else self.weights.get(token, 1.0))
             if token == self.space and weights[-2:-1] == [4.0]:
                 copying = False
         return weights

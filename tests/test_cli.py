@@ -117,7 +117,7 @@ def test_what_is_given_last_counts(standin, questions, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("arguments", "said"), [
     (["--model", "no-such", "--benchmark", "tiny-gsm"], "unknown model 'no-such': it is no embedded model"),
-    (["--model", "x", "--benchmark", "gsm9k"], "unknown benchmark 'gsm9k': use one of tiny-gsm"),
+    (["--model", "x", "--benchmark", "gsm9k"], "unknown benchmark 'gsm9k': use one of tiny-aime"),
     (["--model", "x", "--benchmark", "tiny-gsm", "--rho", "0"], "SeekConfig.rho is 0.0; it must be in (0, 1]"),
     (["--model", "x", "--benchmark", "tiny-gsm", "--iterations", "0"], "SeekConfig.max_iterations is 0; it must be at least 1"),
     (["--model", "x", "--benchmark", "tiny-gsm", "--method", "magic"], "unknown method 'magic'"),

@@ -87,6 +87,21 @@ def test_a_misread_task_is_another_program():
         assert checks.check("calculation_check", task, answer)[1]
 
 
+def test_the_verifier_reads_a_question_number_by_number():
+    step = Step(12, "*", 8, "contain"), Step(Ref(0), "+", 35, "gain"), Step(Ref(1), "+", Ref(0), "together")
+    question = "Ben has 12 bags with 8 pens in each. Amy is 31 years old. Ben finds 35 more. Amy wants 4. How many have both?"
+    story = Task("tiny-gsm", question, (Way(step, (Ref(2),)),), distractors=(31, 4))
+    assert checks.reading(story, story.ways[0]) == "read 12*8 skip 31 _+35 _+_2 skip 4"
+    lots = next(task for task, _ in many(benchmarks=("tiny-gsm",)) if len(task.ways) == 2)
+    a, k = lots.steps[0].left, lots.steps[0].right
+    b = lots.steps[1].left
+    assert f"{a}*{k} {b}*{k} _2+_" in checks.reading(lots, lots.ways[0])
+    assert f"{a}+{b} _*{k}" in checks.reading(lots, lots.ways[1])
+    for task, _ in many(benchmarks=("tiny-gsm",)):
+        words = checks.reading(task, task.ways[0]).split()
+        assert sorted(int(words[i + 1]) for i, word in enumerate(words) if word == "skip") == sorted(task.distractors)
+
+
 @pytest.mark.parametrize("broken", ["49-3==16", "147*2=#294", "5=5", "12*8~69", "=7", "12*=96", "3+4=7=7", "12*8=96pens"])
 def test_a_malformed_equation_is_refused(broken):
     if "=" in broken:
@@ -210,7 +225,8 @@ def test_training_examples_fit_the_tokenizer_and_weigh_what_decides():
         ids, weights = encode(kind, (messages, reply))
         assert tokenizer.decode([i for i, w in zip(ids, weights, strict=True) if w], skip_special_tokens=True) == reply
         marked = {tokenizer.decode([i]).strip() for i, w in zip(ids, weights, strict=True) if w > 1}
-        assert marked <= set("0123456789yn+-*/_") | {"yes", "no", "True", "False"}
+        words = {word for word in marked if not set(word) <= set("0123456789yn+-*/_")}
+        assert words <= {"yes", "no", "True", "False", "read", "skip"}
         assert bool(marked) == (kind not in ("solve", "maths", "drill"))
     ids, weights = next(batches(rng, mixture, (), encode, 2048))
     assert ids.shape == weights.shape

@@ -1,7 +1,9 @@
 """Checks as the verifier makes them, and what they must come out at.
 
 A model that has to judge a number must first work it out before it sees the claim, then compare digit against digit from the units
-on, as in `358+467~528 claim 826 56n22y88y no`: judging at a glance, small models learn how hard a problem looks and no more.
+on, as in `358+467~528 claim 826 56n22y88y no`: judging at a glance, small models learn how hard a problem looks and no more. Likewise
+with what a question wants: number after number it is written down what to do with it, before the answer is looked at; otherwise the
+answer's own plan is taken for the right one.
 """
 
 import json
@@ -69,10 +71,30 @@ def check_completeness(answer: str) -> Checked:
     return _verdict([f"box {text}" for text in stated] or ["box none"], len(stated) == 1)
 
 
+def reading(task: Task, way: Way) -> str:
+    """What a question wants, in the order of its numbers: `read 12*8 skip 31 _+35`."""
+    plan = ["{0}{2}{1}".format(*_shown(step, i), step.op) for i, step in enumerate(way.steps)]
+    if task.benchmark != "tiny-gsm":
+        return " ".join(["read", *plan])
+    missing, parts = [[x for x in (step.left, step.right) if not isinstance(x, Ref)] for step in way.steps], ["read"]
+    for number in map(int, re.findall(r"\d+", task.question)):
+        wanting = next((index for index, numbers in enumerate(missing) if number in numbers), None)
+        if wanting is None:
+            parts += ["skip", str(number)]
+            continue
+        missing[wanting].remove(number)
+        if [step.kind for step in way.steps[wanting : wanting + 2]] == ["contain"] * 2 and number == way.steps[wanting].right:
+            missing[wanting + 1].remove(number)  # two lots with as much in each: the text says it once
+        while plan and not missing[-len(plan)]:
+            parts.append(plan.pop(0))
+    return " ".join([*parts, *plan])
+
+
 def check_answer(task: Task, answer: str) -> Checked:
     """Works the question out anew on the shortest way, from the units on, and compares each number of the stated answer."""
     way, stated = task.ways[-1], stated_answers(answer)
-    lines = [
+    lines = [reading(task, way)]
+    lines += [
         f"{left}{op}{right}={result}" if op == "/" else f"{left}{op}{right}~{str(result)[::-1]}"
         for left, op, right, result in evaluate(way.steps)
     ]
@@ -119,17 +141,18 @@ def _shown(step, index: int) -> tuple[str, str]:
 
 
 def check_understanding(task: Task, answer: str) -> Checked:
-    """Compares what the question asks for with what the answer does, step by step, on the way that the answer is nearest to."""
+    """Reads the question, then compares what the answer does, step by step, on the way that it is nearest to."""
     used_equations = [eq for eq in attempts(answer) if eq]
 
-    def compared(way: Way) -> list[tuple[str, str]]:
+    def compared(way: Way) -> list[tuple[str, bool]]:
         needed = ["{0}{2}{1}".format(*_shown(step, i), step.op) for i, step in enumerate(way.steps)]
         used = _plan(used_equations, way)
         length = max(len(needed), len(used))
-        return list(zip(*(plan + ["none"] * (length - len(plan)) for plan in (needed, used)), strict=True))
+        return [(u, n == u) for n, u in zip(*(plan + ["none"] * (length - len(plan)) for plan in (needed, used)), strict=True)]
 
-    steps = max(map(compared, task.ways), key=lambda pairs: sum(n == u for n, u in pairs) / len(pairs))
-    return _verdict([f"need {n} used {u} {'yes' if n == u else 'no'}" for n, u in steps], all(n == u for n, u in steps))
+    way = max(task.ways, key=lambda way: sum(same for _, same in compared(way)) / len(compared(way)))
+    lines = [f"used {u} {'yes' if same else 'no'}" for u, same in compared(way)]
+    return _verdict([reading(task, way), *lines], all(same for _, same in compared(way)))
 
 
 def check(name: str, task: Task, answer: str) -> Checked:

@@ -147,20 +147,27 @@ class Encoder:
     """Turns examples into ids and token weights.
 
     In a verifier's reply the tokens that decide count more: verdicts and marks, the digits that must be copied from the answer
-    rather than worked out, and what the question needs, which must not be copied from the answer.
+    rather than worked out, and what the question wants.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         self.tokenizer = tokenizer
         ids = tokenizer.get_vocab()
         self.digits = {ids[d] for d in "0123456789"}
-        self.space, self.claim = ids["Ġ"], {ids.get(word) for word in ("Ġclaim", "Ġbox", "box", "Ġused", "Ġneed", "need")}
+        self.space, self.claim = ids["Ġ"], {ids.get(word) for word in ("Ġclaim", "Ġbox", "box", "Ġused")}
         self.counted = self.digits | {ids[space + op] for space in ("", "Ġ") for op in "+-*/_" if space + op in ids}
         self.weights = {ids[w]: 4.0 for w in ("Ġyes", "Ġno", "ĠTrue", "ĠFalse") if w in ids} | {ids[w]: 3.0 for w in "yn"}
 
     def _reply_weights(self, reply: list[int]) -> list[float]:
+        text = self.tokenizer.decode(reply)
+        read = (
+            len(self.tokenizer(text.partition(";")[0], add_special_tokens=False)["input_ids"]) if text.startswith("read") else 0
+        )
         weights, copying = [], False
-        for token in reply:
+        for place, token in enumerate(reply):
+            if place < read:  # what the question wants, which must not be copied from the answer
+                weights.append(1.0 if token == self.space else 3.0)
+                continue
             copying = token in self.claim or (copying and (token in self.counted or token == self.space))
             weights.append(4.0 if copying and token in self.counted else self.weights.get(token, 1.0))
             if token == self.space and weights[-2:-1] == [4.0]:

@@ -46,6 +46,14 @@ STAGES = (
         decay=True,
         sample_own=2400,
     ),
+    Stage(
+        "own answers again",
+        3_500_000,
+        Mixture(solve=0.34, maths=0.1, drill=0.03, equations=0.05, verify=0.48, own=0.6, shots=0.05),
+        2e-3,
+        decay=True,
+        sample_own=2400,
+    ),
 )
 
 # A grown model can do at once what the smaller one does; it goes on with the smaller one's mixture, on its own answers.

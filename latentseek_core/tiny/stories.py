@@ -68,7 +68,7 @@ class _Teller:
         """`a` boxes and `b` bags with `k` in each: a*k + b*k, or (a + b)*k."""
         rng = self.rng
         first, second = rng.sample(CONTAINERS, 2)
-        a, b, k = self.lots = rng.randint(2, 20), rng.randint(2, 20), rng.randint(3, 40)
+        a, b, k = self.lots = *rng.sample(range(2, 21), 2), rng.randint(21, 40)
         self.sentences.append(f"{self.who} has {a} {first} and {b} {second} with {k} {self.noun} in each.")
         self.steps = [
             Step(a, "*", k, "contain", self.who, self.noun),

@@ -258,6 +258,36 @@ DOCTORED = {
             {"same_as_alone": 7},
         ],
     },
+    "20_embedded_models": {
+        "true": {
+            "refused_right": [],
+            "own_mistake_only": [True, True],
+            "strange_weights": set(),
+            "card_gaps": {"tiny-qwen2-1.8m": 0.001, "tiny-llama-1.8m": 0.0},
+            "least_lever": 0.2,
+            "counted": 1500,
+            "n_judged": 1500,
+            "early_lead": [-0.7, -0.6],
+            "best_is_better": {"tiny-qwen2-1.8m": 0.8, "tiny-llama-1.8m": 0.7},
+            "fewest": 5,
+            "right_now": 13,
+            "most": 21,
+        },
+        "false": [
+            {"refused_right": ["calculation_check"]},
+            {"own_mistake_only": [True, False]},
+            {"own_mistake_only": [False, True]},
+            {"strange_weights": {"f9ee4cba0036"}},
+            {"card_gaps": {"tiny-qwen2-1.8m": 0.001, "tiny-llama-1.8m": 0.05}},
+            {"least_lever": -0.01},
+            {"counted": 1499},
+            {"counted": 3000},
+            {"early_lead": [-0.7, 0.1]},
+            {"best_is_better": {"tiny-qwen2-1.8m": 0.8, "tiny-llama-1.8m": -0.1}},
+            {"right_now": 4},
+            {"right_now": 22},
+        ],
+    },
 }
 
 

@@ -10,7 +10,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from .examples import Encoder, Mixture, OwnAnswers, batches, draw_example
 from .tokenizer import train_tokenizer
@@ -158,12 +164,13 @@ class Trainer:
             self._restore()
 
     def _tokenizer(self) -> PreTrainedTokenizerBase:
-        """Made once: a training that goes on must not get another one because the generator has changed since."""
+        """Made once: a training that goes on must not get another one because the generator has changed since. Read as the plain
+        class that it is: beside a model's configuration, transformers takes it for that family's."""
         folder = self.folder / "model"
         if not (folder / "tokenizer.json").exists():
-            made = AutoTokenizer.from_pretrained(self.small) if self.small else make_tokenizer(self.recipe.seed)
+            made = PreTrainedTokenizerFast.from_pretrained(self.small) if self.small else make_tokenizer(self.recipe.seed)
             made.save_pretrained(folder)
-        return AutoTokenizer.from_pretrained(folder)
+        return PreTrainedTokenizerFast.from_pretrained(folder)
 
     def _save(self) -> None:
         state = {

@@ -50,8 +50,8 @@ def measured(name: str) -> dict:
     return json.loads((MODELS_FOLDER / name / "measured.json").read_text())
 
 
-def test_every_recipe_has_its_model_and_every_model_its_recipe():
-    assert {name.removesuffix(EARLY) for name in MODELS} == set(RECIPES)
+def test_two_architectures_and_an_early_model_are_in_the_box():
+    assert {*SMALL} <= {name.removesuffix(EARLY) for name in MODELS} <= set(RECIPES)
     assert any(name.endswith(EARLY) for name in MODELS)
     assert sum(path.stat().st_size for path in MODELS_FOLDER.rglob("*")) < 64e6
 
@@ -112,13 +112,6 @@ def test_the_chain_of_thought_is_in_range_and_the_lever_is_there(name):
     figures = measured(name)
     assert 0.3 <= figures["accuracy"]["boxed"]["tiny-gsm"]["accuracy"] <= 0.7
     assert figures["begun_with"]["Carefully"]["accuracy"] > figures["begun_with"]["First"]["accuracy"] + 0.05
-
-
-def test_the_larger_model_of_a_family_is_better():
-    for small in SMALL:
-        (large,) = [name for name in FINISHED if name.startswith(small.rsplit("-", 1)[0]) and name != small]
-        first, second = (measured(name)["accuracy"]["boxed"]["tiny-gsm"]["accuracy"] for name in (small, large))
-        assert second > first
 
 
 @pytest.mark.parametrize("name", SMALL)

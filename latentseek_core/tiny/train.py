@@ -47,7 +47,7 @@ class Recipe:
     stages: tuple[Stage, ...]
     seed: int = 0
     grown_from: str = ""
-    checkpoint_steps: int = 500
+    checkpoint_steps: int = 150
 
 
 @dataclass

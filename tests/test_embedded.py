@@ -145,6 +145,24 @@ def test_readme_tells_what_the_runs_say():
             assert f"| {line} {cells[:-1]}{tokens}" in readme, f"{name}: {line} {cells[:-1]}{tokens}"
 
 
+def test_the_grid_that_chose_the_settings_never_saw_a_test_problem():
+    grid, runs = load_runs(ROOT / "data" / "runs" / "tiny-gsm-tune" / "*" / "*"), load_runs(RUNS / "*" / "latentseek-self")
+    assert set(grid.split) == {"tune"}
+    assert not set(grid.problem_id) & set(runs.problem_id)
+    reached = grid[grid.method == "latentseek"].groupby(["rho", "learning_rate"]).correct.mean()
+    assert [reached.idxmax()] == list(runs[["rho", "learning_rate"]].drop_duplicates().itertuples(index=False, name=None))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_readme_tells_what_the_card_says(name):
+    figures = measured(name)
+    boxed, judge = figures["accuracy"]["boxed"], figures["verifier"]["first answers"]["reward"]
+    shares = [boxed["tiny-gsm"], figures["begun_with"]["Carefully"], boxed["tiny-math"], boxed["tiny-aime (wide)"]]
+    cells = [f"{figures['parameters'] / 1e6:.2f} M", *(f"{share['accuracy']:.1%}" for share in shares)]
+    row = f"| {' | '.join(cells)} | {judge['true_accept']:.1%} / {judge['true_reject']:.1%} |"
+    assert f"(data/models/{name}/README.md) {row}" in (ROOT / "README.md").read_text()
+
+
 def test_the_early_model_judges_near_chance():
     (early,) = [name for name in MODELS if name.endswith(EARLY)]
     for source in measured(early)["verifier"].values():

@@ -45,6 +45,7 @@ def run_command(
     reward: Annotated[
         str | None, _option(help=f"R(x, c): {', '.join(REWARDS)}, a sum (self+format), or FILE.py:FUNCTION.")
     ] = None,
+    variant: Annotated[str | None, _option(help="What replaces a part of latentseek: random, constant_stop, sampled, …")] = None,
     prompt: Annotated[str | None, _option("--prompt", "-p", help="c: boxed (prompt 1), json (prompt 2), or FILE.yaml.")] = None,
     setting: Annotated[str | None, _option(help="clean: Algorithm 1 as printed; reference: the authors' code.")] = None,
     split: Annotated[str | None, _option(help="test, tune or train.")] = None,

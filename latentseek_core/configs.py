@@ -12,6 +12,7 @@ from .methods import METHODS, REWARDED
 from .policy import BATCH_SIZE, Policy
 from .rewards import FormatReward, OutcomeReward, PerfectSparseReward, Reward, SelfReward, SumOfRewards
 from .settings import SeekConfig
+from .signals import Confidence, LogProbability, Majority, NoisyOracle, Reconstruction
 
 
 class RunConfig(BaseModel):
@@ -21,8 +22,9 @@ class RunConfig(BaseModel):
         model: an embedded model's name, a folder, or a hub id; `revision`, `gguf_file`, `device` and `dtype` as for `Policy`.
         benchmark: as for `load_benchmark`; of its `split` the first `limit` problems behind the first `start`, or those named by `ids`.
         out: the run's folder.
-        method, variant: one of `METHODS`; a variant replaces a part of the method.
+        method, variant: one of `METHODS`; a variant replaces a part of the method `latentseek`, several joined by `+` several parts.
         reward: one of `REWARDS`, a sum of them (`self+format`), or `FILE.py:FUNCTION`; empty for methods that ask none.
+        true_accept, false_accept: how often the reward `noisy_oracle` accepts a right and a wrong answer.
         reward_model: the outcome reward model, for the reward `outcome`.
         weights: of self-reward's checks, by name, where they differ from those of the `verifiers` file.
         format_penalty: what the reward `format` takes off where an answer misses the format.
@@ -31,7 +33,9 @@ class RunConfig(BaseModel):
         setting: `clean` is the paper's algorithm, `reference` the authors' code (`settings.py`).
         shots, shots_from: how many worked examples `few_shot` shows, and the benchmark from whose train split they come (the run's own
             where empty).
-        n_samples: N of `best_of_n` and `self_consistency`; `temperature` of all that is sampled.
+        n_samples: N of `best_of_n`, `self_consistency` and the reward `majority`; M of variants that sample; `temperature` of all that
+            is sampled.
+        n_thoughts, sigma, sigma_decay, cold_entropy, cold_steps: of `ltpo` and `soft_thinking` (`Options`).
         budget_from: a finished run; `resample` may spend as many answer tokens on each batch of problems as that run did (on all of
             them together where `batch_size` holds all).
         recipe: the name of the published setting that the run started from.
@@ -47,7 +51,7 @@ class RunConfig(BaseModel):
     out: Path
     method: str = "latentseek"
     reward: str = "self"
-    variant: Literal[""] = ""
+    variant: str = ""
     prompt: str = "boxed"
     setting: Literal["clean", "reference"] = "clean"
     split: str = "test"
@@ -67,11 +71,24 @@ class RunConfig(BaseModel):
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
     format_penalty: float = Field(2 / 6, ge=0, allow_inf_nan=False)
     max_verdict_tokens: int = Field(512, ge=1)
+    true_accept: float = Field(0.9, ge=0, le=1)
+    false_accept: float = Field(0.1, ge=0, le=1)
     reward_model: str | None = None
     temperature: float = Field(1.0, gt=0, allow_inf_nan=False)
     n_samples: int = Field(3, ge=1)
     shots: int = Field(4, ge=1)
     shots_from: str | None = None
+    epochs: int = 4
+    clip: float = 0.2
+    kl_weight: float = 0.1
+    flip_share: float = 0.1
+    kick_variance: float = 0.5
+    middle_from: float = 0.4
+    n_thoughts: int = Field(10, ge=1)
+    sigma: float = Field(0.1, gt=0, allow_inf_nan=False)
+    sigma_decay: float = Field(0.99, gt=0, le=1)
+    cold_entropy: float = Field(0.01, ge=0)
+    cold_steps: int = Field(256, ge=1)
     budget_from: Path | None = None
     batch_size: int = Field(BATCH_SIZE, ge=1)
     device: str = "auto"
@@ -118,6 +135,8 @@ class RunConfig(BaseModel):
             raise ValueError(f"method {self.method} needs a reward: use one of {', '.join(REWARDS)}")
         if "outcome" in self.reward.split("+") and not self.reward_model:
             raise ValueError("the reward outcome needs a model: name it by reward_model")
+        if self.variant and self.method != "latentseek":
+            raise ValueError(f"variant {self.variant} replaces a part of latentseek; {self.method} has no such part")
         if self.budget_from is not None and self.method != "resample":
             raise ValueError(f"budget_from limits resample; {self.method} has no use for it")
         return self
@@ -177,6 +196,20 @@ REWARDS: dict[str, Callable[[Policy, RunConfig], Reward]] = {
     "psrm": lambda policy, config: PerfectSparseReward(config.prompt),
     "format": lambda policy, config: FormatReward(config.prompt, config.format_penalty),
     "outcome": lambda policy, config: OutcomeReward(config.reward_model, device=config.device),
+    "confidence": lambda policy, config: Confidence(policy, prompt=config.prompt),
+    "log_probability": lambda policy, config: LogProbability(policy, prompt=config.prompt),
+    "reconstruction": lambda policy, config: Reconstruction(policy),
+    "majority": lambda policy, config: Majority(
+        policy,
+        n_samples=config.n_samples,
+        temperature=config.temperature,
+        max_new_tokens=config.max_new_tokens,
+        prompt=config.prompt,
+        seed=config.seed,
+    ),
+    "noisy_oracle": lambda policy, config: NoisyOracle(
+        config.true_accept, config.false_accept, seed=config.seed, prompt=config.prompt
+    ),
 }
 
 

@@ -23,6 +23,7 @@ from scipy.stats import t
 
 from .answers import extract_answer
 from .configs import RunConfig
+from .optimisers import flip_scales
 from .policy import Completion, Policy, shared_length
 from .problems import Problem, load_benchmark
 from .prompts import prompt_style, render_prompt
@@ -180,22 +181,18 @@ def measure_latents(policy: Policy, completions: Sequence[Completion], config: S
 def flip_sizes(policy: Policy, completion: Completion, config: SeekConfig) -> torch.Tensor:
     """For each latent of an answer's prefix, the smallest η whose first step, at a reward of −1, makes it read as another token.
 
-    That step is η times a direction that η doesn't change, with Adam as with the plain step, and the head is linear. So every
-    other token gains on the chosen one at a constant rate, and the first to overtake is found without trying; infinite where none
-    does.
+    That step is η times a direction that η doesn't change, with Adam as with the plain step; infinite where no token is overtaken.
     """
     n, rules = config.n_latents(len(completion.token_ids)), config.rules
     if n == 0:
         return torch.zeros(0)
     z, tokens = rules.latents(completion.latents[:n]), completion.token_ids[:n]
-    before = policy.head(z, bare=True)
+    before = z.clone()
     with torch.enable_grad():
         optimizer = OPTIMIZERS[config.optimizer]([z.requires_grad_()], lr=1.0)
         rules.log_probability(policy, z, rules.prefix(policy, tokens)).backward()
         optimizer.step()
-    gains, chosen = policy.head(z, bare=True) - before, torch.tensor(tokens, device=before.device)[:, None]
-    lead, gain = before.gather(-1, chosen) - before, gains - gains.gather(-1, chosen)
-    return torch.where(gain > 0, lead / gain, torch.inf).where(lead >= 0, 0.0).min(-1).values.float().cpu()
+    return flip_scales(policy, before, z - before, tokens).float().cpu()
 
 
 def estimate(policy: Policy, config: RunConfig, problems: Sequence[Problem], n: int, speeds: Sequence[Facts]) -> Facts:

@@ -5,103 +5,26 @@ became known together, as soon as they are known. What an outcome cost is counte
 to the model, tokens decoded for answers, tokens decoded to judge them.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from .answers import canonical, extract_answer
-from .policy import BATCH_SIZE, Completion, Policy
+from .attempts import Attempts, Method, Options, Outcome, batches
+from .policy import Completion, Policy
 from .problems import Problem
 from .prompts import load_prompt, prompt_style, render_prompt
-from .rewards import Reward, Score, scores_of
+from .rewards import Reward, scores_of
+from .rivals import ltpo, slot, soft_thinking
 from .seek import SeekResult, iterate_results
 from .settings import SeekConfig
-
-
-@dataclass(frozen=True)
-class Options:
-    """What methods need beside the search settings.
-
-    Attributes:
-        prompt: the solver prompt.
-        temperature: of sampled answers; greedy ones don't ask.
-        batch_size: problems answered together.
-        n_samples: N, the answers that `best_of_n` and `self_consistency` draw.
-        shots: solved problems that `few_shot` shows before the question.
-        token_pool: answer tokens that the problems of a batch together may cost; only `resample` asks.
-    """
-
-    prompt: str | Path = "boxed"
-    temperature: float = 1.0
-    batch_size: int = BATCH_SIZE
-    n_samples: int = 3
-    shots: tuple[Problem, ...] = ()
-    token_pool: int | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The answer of one method to one problem, and what it took.
-
-    `steps` has a row for each answer looked at: its text and tokens, and where there is one its reward, with checks and what they
-    cost. `n_iterations` is the number of answers after the first.
-    """
-
-    problem_id: str
-    answer_text: str
-    n_iterations: int
-    prompt_tokens: int
-    answer_tokens: int
-    verifier_tokens: int
-    steps: list[dict] = field(default_factory=list)
-
-
-Method = Callable[[Policy, Sequence[Problem], Reward | None, SeekConfig, Options], Iterator[list[Outcome]]]
-
-
-def prompt_ids(policy: Policy, problem: Problem, options: Options) -> list[int]:
-    """The tokens that put a problem to the model, worked examples included."""
-    messages = render_prompt(problem, style=options.prompt, shots=options.shots, folder=policy.folder)
-    return policy.encode(messages)
-
-
-def _batches(problems: Sequence[Problem], size: int) -> Iterator[Sequence[Problem]]:
-    return (problems[start : start + size] for start in range(0, len(problems), size))
-
-
-class _Attempts:
-    """One problem, and the answers to it that were looked at so far."""
-
-    def __init__(self, policy: Policy, problem: Problem, options: Options):
-        self.policy, self.problem, self.prompt = policy, problem, prompt_ids(policy, problem, options)
-        self.prompt_tokens, self.rows = len(self.prompt), []
-
-    def add(self, completion: Completion, **more) -> None:
-        text = self.policy.decode_text(completion.token_ids)
-        row = {"iteration": len(self.rows), "answer_text": text, "decoded_tokens": completion.decoded, "verifier_tokens": 0}
-        self.rows.append(row | more)
-
-    def judge(self, score: Score, place: int = -1) -> None:
-        """Notes a reward beside one of the answers, the last unless another is meant."""
-        self.rows[place] |= {"reward": score.value, "checks": score.checks, "verifier_tokens": score.tokens}
-
-    def passed(self, config: SeekConfig) -> bool:
-        return self.rows[-1]["reward"] > config.reward_threshold
-
-    def outcome(self, chosen: int = -1) -> Outcome:
-        """The problem's outcome with one of the answers, the last unless another was chosen."""
-        spent = [sum(row[kind] for row in self.rows) for kind in ("decoded_tokens", "verifier_tokens")]
-        text = self.rows[chosen]["answer_text"]
-        return Outcome(self.problem.id, text, len(self.rows) - 1, self.prompt_tokens, *spent, self.rows)
+from .signals import majority, vote
 
 
 def few_shot(
     policy: Policy, problems: Sequence[Problem], reward: Reward | None, config: SeekConfig, options: Options
 ) -> Iterator[list[Outcome]]:
     """One greedy answer after `options.shots`, solved problems shown as earlier turns of the conversation."""
-    for batch in _batches(problems, options.batch_size):
-        attempts = [_Attempts(policy, problem, options) for problem in batch]
+    for batch in batches(problems, options.batch_size):
+        attempts = [Attempts(policy, problem, options) for problem in batch]
         completions = policy.generate([a.prompt for a in attempts], max_new_tokens=config.max_new_tokens)
         for attempt, completion in zip(attempts, completions, strict=True):
             attempt.add(completion)
@@ -115,9 +38,9 @@ def cot(
     return few_shot(policy, problems, reward, config, replace(options, shots=()))
 
 
-def _sampled(policy: Policy, problems: Sequence[Problem], config: SeekConfig, options: Options) -> list[_Attempts]:
+def _sampled(policy: Policy, problems: Sequence[Problem], config: SeekConfig, options: Options) -> list[Attempts]:
     """N samples for each problem, the prompt read once."""
-    attempts = [_Attempts(policy, problem, options) for problem in problems]
+    attempts = [Attempts(policy, problem, options) for problem in problems]
     opened = policy.generate([a.prompt for a in attempts], max_new_tokens=0, remember=0)
     completions = policy.generate(
         [a.prompt for a in attempts for _ in range(options.n_samples)],
@@ -139,20 +62,9 @@ def self_consistency(
     Samples vote by the value of the answer that they state in whatever format; one that states none has no vote.
     """
     style = prompt_style(options.prompt, policy.folder)
-    for batch in _batches(problems, options.batch_size):
+    for batch in batches(problems, options.batch_size):
         attempts = _sampled(policy, batch, config, options)
-        yield [a.outcome(_majority([_vote(a.problem, row["answer_text"], style) for row in a.rows])) for a in attempts]
-
-
-def _vote(problem: Problem, answer: str, style: str) -> str | None:
-    stated = extract_answer(answer, style=style, benchmark=problem.benchmark, strict=False)
-    return None if stated is None else canonical(stated, problem.benchmark)
-
-
-def _majority(votes: Sequence[str | None]) -> int:
-    """The place of the first vote for the most frequent value; Counter keeps equal counts in the order drawn."""
-    counts = Counter(vote for vote in votes if vote is not None)
-    return votes.index(counts.most_common(1)[0][0]) if counts else 0
+        yield [a.outcome(majority([vote(a.problem, row["answer_text"], style) for row in a.rows])) for a in attempts]
 
 
 def best_of_n(
@@ -162,7 +74,7 @@ def best_of_n(
 
     All N are sampled at `options.temperature`; the paper doesn't say at which.
     """
-    for batch in _batches(problems, options.batch_size):
+    for batch in batches(problems, options.batch_size):
         attempts = _sampled(policy, batch, config, options)
         asked = [(a, i) for a in attempts for i in range(options.n_samples)]
         scores = scores_of(reward, [a.problem for a, _ in asked], [a.rows[i]["answer_text"] for a, i in asked])
@@ -180,8 +92,8 @@ def self_reflection(
     The critique counts as verifier tokens; all that the model has before it at each of the three turns counts as prompt tokens.
     """
     asks = load_prompt("reflection", policy.folder)
-    for batch in _batches(problems, options.batch_size):
-        attempts = [_Attempts(policy, problem, options) for problem in batch]
+    for batch in batches(problems, options.batch_size):
+        attempts = [Attempts(policy, problem, options) for problem in batch]
         talks = [render_prompt(problem, style=options.prompt, folder=policy.folder) for problem in batch]
         first = _turn(policy, talks, config)
         critiques = _turn(policy, talks, config, asks["critique"], first)
@@ -214,9 +126,8 @@ def resample(
     yet done get one more sample each, round after round: K rounds, or, with a token pool, until the pool is spent (its last
     round goes to the first problems only). The last answer is returned, as there.
     """
-    batches = [problems] if options.token_pool is not None else _batches(problems, options.batch_size)
-    for batch in batches:
-        running = [_Attempts(policy, problem, options) for problem in batch]
+    for batch in [problems] if options.token_pool is not None else batches(problems, options.batch_size):
+        running = [Attempts(policy, problem, options) for problem in batch]
         attempt, spent, last_round = 0, 0, False
         while running:
             drawn = {"temperature": options.temperature if attempt else 0.0, "seed": config.seed * 1_000_003 + attempt}
@@ -262,7 +173,8 @@ def _outcome(result: SeekResult) -> Outcome:
 
 
 METHODS: dict[str, Method] = {
-    method.__name__: method for method in (cot, few_shot, self_consistency, self_reflection, best_of_n, resample, latentseek)
+    method.__name__: method
+    for method in (cot, few_shot, self_consistency, self_reflection, best_of_n, resample, latentseek, slot, ltpo, soft_thinking)
 }
 # Those that ask a reward.
 REWARDED = {"best_of_n", "resample", "latentseek"}

@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import secrets
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import takewhile
@@ -32,6 +32,8 @@ MODELS_FOLDER = DATA / "models"
 BATCH_SIZE = 64
 
 Messages = list[dict[str, str]]
+# From logits `[rows, vocabulary]`, and each row's place among the prompts with the number of its tokens, to `[rows, hidden]`.
+Feed = Callable[[torch.Tensor, list[tuple[int, int]]], torch.Tensor]
 
 
 def embedded_models() -> list[str]:
@@ -77,6 +79,7 @@ class _Row:
     limit: int
     draws: torch.Tensor | None
     memory: Memory | None
+    embeddings: torch.Tensor | None
 
     def __post_init__(self):
         self.begin()
@@ -97,6 +100,8 @@ class _How:
     kept: int
     bare_head: bool
     remember: int | None
+    shift: torch.Tensor | None
+    feed: Feed | None
 
 
 class Policy:
@@ -202,6 +207,10 @@ class Policy:
             logits = F.linear(latents, module.weight.to(latents.dtype), None if bias is None else bias.to(latents.dtype))
         return logits if bare else self._finish(logits)
 
+    def embed(self, token_ids: torch.Tensor) -> torch.Tensor:
+        """The input embeddings `[..., hidden]` of tokens `[...]`, as the backbone takes them."""
+        return self.model.get_input_embeddings()(token_ids)
+
     def _finish(self, logits: torch.Tensor) -> torch.Tensor:
         """What some models do to the logits behind their head (Cohere, Granite, Gemma)."""
         config = self.text_config
@@ -276,6 +285,9 @@ class Policy:
         bare_head: bool = False,
         after: Sequence[Memory | None] | None = None,
         remember: int | None = None,
+        shift: torch.Tensor | None = None,
+        embedded: Sequence[torch.Tensor] | None = None,
+        feed: Feed | None = None,
         progress: str | None = None,
     ) -> list[Completion]:
         """Decodes an answer to each prompt: greedy at temperature 0, else sampled.
@@ -291,6 +303,9 @@ class Policy:
             bare_head: read tokens off the head module alone, without what the model does to its logits behind it.
             after: memories of earlier completions; as far as a prompt and its forced tokens begin alike, they are not read again.
             remember: return a memory of each prompt and of so many tokens of its answer.
+            shift: `[prompts, hidden]`, added to each latent that a token of the prompt's answer is read from.
+            embedded: for each prompt `[k, hidden]`, input embeddings to read in place of those of its first k forced tokens.
+            feed: the input embedding to read next, given a token's logits, in place of the token's own.
             progress: a label for a progress bar; none is shown without.
 
         Returns:
@@ -299,9 +314,10 @@ class Policy:
         Raises:
             ValueError: an empty prompt, or one that leaves no room in the model's context.
         """
-        rows = self._rows(prompts, forced, max_new_tokens, temperature, seed, after)
+        rows = self._rows(prompts, forced, max_new_tokens, temperature, seed, after, embedded)
         stops = self.stop_ids if stop_ids is None else frozenset(stop_ids)
-        how = _How(stops, temperature, 2**31 if keep_latents is True else int(keep_latents), bare_head, remember)
+        kept = 2**31 if keep_latents is True else int(keep_latents)
+        how = _How(stops, temperature, kept, bare_head, remember, shift, feed)
         with tqdm(total=len(rows), desc=progress, unit="answer", disable=progress is None) as bar:
             for _ in self._decode_all(rows, how):
                 bar.update()
@@ -336,8 +352,12 @@ class Policy:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _rows(self, prompts, forced, max_new_tokens, temperature, seed, after) -> list[_Row]:
-        forced, after = forced or [[] for _ in prompts], after or [None for _ in prompts]
+    def _rows(self, prompts, forced, max_new_tokens, temperature, seed, after, embedded) -> list[_Row]:
+        forced, after, embedded = (
+            forced or [[] for _ in prompts],
+            after or [None] * len(prompts),
+            embedded or [None] * len(prompts),
+        )
         limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
         seeds = list(seed) if isinstance(seed, Sequence) else [seed] * len(prompts)
         rows, copies = [], {}
@@ -350,7 +370,7 @@ class Policy:
             copies[key] = copies.get(key, -1) + 1
             limit = min(limit, room)
             draws = _draws(limit, own, prompt, copies[key]) if temperature > 0 else None
-            rows.append(_Row(index, list(prompt), list(start)[:limit], limit, draws, memory))
+            rows.append(_Row(index, list(prompt), list(start)[:limit], limit, draws, memory, embedded[index]))
         return rows
 
     def room(self, prompt: Sequence[int]) -> int:
@@ -381,7 +401,10 @@ class Policy:
                 row.latents.extend(states[len(states) - len(row.forced) - 1 : -1][: how.kept])
         latents = latents[:, -1]
         while True:
-            tokens = self._choose(self.head(latents, bare=how.bare_head), live, how.temperature)
+            if how.shift is not None:
+                latents = latents + how.shift[[row.index for row in live]].to(latents)
+            logits = self.head(latents, bare=how.bare_head)
+            tokens = self._choose(logits, live, how.temperature)
             for row, token, latent in zip(live, tokens.tolist(), latents, strict=True):
                 if len(row.tokens) < row.limit:
                     row.tokens.append(token)
@@ -396,9 +419,10 @@ class Policy:
                     return
                 keep = torch.tensor(staying, device=self.device)
                 cache.batch_select_indices(keep)
-                live, tokens, mask = [live[i] for i in staying], tokens[keep], mask[keep]
+                live, tokens, mask, logits = [live[i] for i in staying], tokens[keep], mask[keep], logits[keep.to(logits.device)]
             mask = torch.cat([mask, mask.new_ones(len(live), 1)], dim=1)
-            latents = self._forward(tokens[:, None], mask, cache)[:, -1]
+            read = tokens if how.feed is None else how.feed(logits, [(row.index, len(row.tokens)) for row in live])
+            latents = self._forward(read[:, None], mask, cache)[:, -1]
 
     def _prefill(self, rows: list[_Row], all_latents: bool) -> tuple[torch.Tensor, DynamicCache, torch.Tensor]:
         """Reads what is not yet known of prompts and forced tokens: states `[rows, new, hidden]`, cache, mask `[rows, known + new]`.
@@ -417,25 +441,39 @@ class Policy:
             ids.append([0] * gap + sequence[k:])
             mask.append([0] * (before - k) + [1] * k + [0] * gap + [1] * (new - gap))
         ids, mask = torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
-        return self._forward(ids, mask, cache), cache, mask
+        return self._forward(self._embedded(ids, rows), mask, cache), cache, mask
+
+    def _embedded(self, ids: torch.Tensor, rows: list[_Row]) -> torch.Tensor:
+        """The same tokens as input embeddings where some row brings its own; forced tokens are the last of each row."""
+        if all(row.embeddings is None for row in rows):
+            return ids
+        embeddings = self.embed(ids)
+        for read, row in zip(embeddings, rows, strict=True):
+            if row.embeddings is not None:
+                own, start = row.embeddings[: len(row.forced)], len(read) - len(row.forced)
+                read[start : start + len(own)] = own.to(read)
+        return embeddings
 
     def _known(self, rows: list[_Row], sequences: list[list[int]], all_latents: bool) -> list[int]:
         """How many tokens of each row need not be read again: at least one must be, for a state to read the next token from."""
         if self.window and 2 * max(map(len, sequences)) + max(row.limit for row in rows) > self.window:
             return [0] * len(rows)  # with padding in the middle, a sliding window would reach less far than it should
-        ends = [(len(row.prompt) if all_latents else len(s)) - 1 for row, s in zip(rows, sequences, strict=True)]
+        whole = [all_latents or row.embeddings is not None for row in rows]  # a memory knows tokens, not embeddings
+        ends = [(len(row.prompt) if all_ else len(s)) - 1 for all_, row, s in zip(whole, rows, sequences, strict=True)]
         memories = [row.memory.tokens if row.memory else [] for row in rows]
         return [shared_length([m, s[:end]]) for m, s, end in zip(memories, sequences, ends, strict=True)]
 
-    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
-        """The backbone on new tokens `[rows, new]` behind a cache; `mask` `[rows, cached + new]` is 0 at padding."""
-        new = ids.shape[1]
+    def _forward(self, read: torch.Tensor, mask: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
+        """The backbone on new tokens `[rows, new]`, or embeddings `[rows, new, hidden]`, behind a cache; `mask`
+        `[rows, cached + new]` is 0 at padding."""
+        rows, new = read.shape[:2]
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -new:]
         real = int(mask[:, -new:].sum())
         self.forwarded_tokens += real
-        self.padded_tokens += ids.numel() - real
+        self.padded_tokens += rows * new - real
         extra = {"position_ids": positions} if "position_ids" in self._accepts else {}
-        return self.backbone(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **extra).last_hidden_state
+        extra["inputs_embeds" if read.is_floating_point() else "input_ids"] = read
+        return self.backbone(attention_mask=mask, past_key_values=cache, use_cache=True, **extra).last_hidden_state
 
     def _choose(self, logits: torch.Tensor, rows: list[_Row], temperature: float) -> torch.Tensor:
         top, best = logits.max(-1)  # NaN where any of them is
@@ -484,9 +522,13 @@ def _draws(count: int, seed: int | None, prompt: Sequence[int], copy: int) -> to
     """Uniform numbers for one answer's tokens; the same on every device and in every batch."""
     if seed is None:
         seed = secrets.randbits(62)
-    digest = hashlib.sha256(repr((seed, list(prompt), copy)).encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    generator = torch.Generator().manual_seed(seed_of(seed, list(prompt), copy))
     return torch.rand(count, generator=generator, dtype=torch.float64)
+
+
+def seed_of(*what: object) -> int:
+    """A seed for what these values name, the same on every machine; below 2^56."""
+    return int.from_bytes(hashlib.sha256(repr(what).encode()).digest()[:7], "big")
 
 
 def shared_length(sequences: Sequence[Sequence[int]]) -> int:

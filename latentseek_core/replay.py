@@ -51,7 +51,10 @@ def replay_html(
         raise ValueError("a replay needs at least one step; give what seek_steps yields, or a result of seek")
     settings = f"{policy.name}, ρ = {config.rho:g}, η = {config.learning_rate:g}, at most {config.max_iterations} iterations"
     shown = {"problem": problem, "settings": settings, "top": top, "verdicts": VERDICTS}
-    shown["steps"] = [_step(policy, step, before, config, top) for step, before in zip(steps, [None, *steps], strict=False)]
+    first = config.first_latent(len(steps[0].answer_ids))
+    shown["steps"] = [
+        _step(policy, step, before, first, config, top) for step, before in zip(steps, [None, *steps], strict=False)
+    ]
     for view, step in zip(shown["steps"], steps, strict=True):
         view |= _graded(problem, step, prompt_style(prompt, policy.folder))
     name = hashlib.sha256(repr(shown).encode()).hexdigest()[:12]  # so that each script finds its own part of a page
@@ -74,17 +77,17 @@ def new_tokens(before: Sequence[int], after: Sequence[int]) -> set[int]:
     return set(range(len(after))) - {start + i for _, start, size in blocks for i in range(size)}
 
 
-def _step(policy: Policy, step: SeekStep, before: SeekStep | None, config: SeekConfig, top: int) -> dict[str, Any]:
+def _step(policy: Policy, step: SeekStep, before: SeekStep | None, first: int, config: SeekConfig, top: int) -> dict[str, Any]:
     """What the template shows of a step."""
     last = before or step
     n, goes_on = len(step.prefix_ids), step.reward <= config.reward_threshold
     new = {n + i for i in new_tokens(last.answer_ids[len(last.prefix_ids) :], step.answer_ids[n:])}
     choices = [[] for _ in range(n)]
     if step.latents is not None and n:
-        choices = alternatives(policy, step.latents[:n], top=top, bare_head=config.rules.bare_head)
+        choices[first:] = alternatives(policy, step.latents[: n - first], top=top, bare_head=config.rules.bare_head)
     tokens = []
     for t, text in enumerate(_texts(policy, step.answer_ids)):
-        token = {"text": text, "latent": t < n, "flipped": t in step.changed, "new": t in new}
+        token = {"text": text, "latent": first <= t < n, "flipped": t in step.changed, "new": t in new}
         if t < n:
             token["was"] = _text(policy, last.prefix_ids[t]) if t < len(last.prefix_ids) else "nothing"
             token["alternatives"] = [(_text(policy, other), f"{p:.3f}") for other, p in choices[t]]

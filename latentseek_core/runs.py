@@ -21,8 +21,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from .answers import extract_answer, is_correct
+from .attempts import Options, Outcome, prompt_ids
 from .configs import RunConfig, make_reward
-from .methods import METHODS, Options, Outcome, prompt_ids
+from .methods import METHODS
 from .origin import session
 from .policy import Policy
 from .problems import Problem, load_benchmark
@@ -108,8 +109,9 @@ def _batches(problems: Sequence[Problem], config: RunConfig) -> list[list[Proble
 
 
 def _same_settings(config: RunConfig, before: dict[str, Any]) -> None:
-    # A pool of tokens is shared by the problems of a batch.
-    free, before = FREE if config.budget_from else FREE | {"batch_size"}, _defaults() | before
+    # A pool of tokens is shared by the problems of a batch, and so are the rewards of `shuffled`.
+    shared = config.budget_from or "shuffled" in config.variant
+    free, before = FREE if shared else FREE | {"batch_size"}, _defaults() | before
     for name, value in config.settings().items():
         if value != before[name] and name not in free:
             raise ValueError(
@@ -185,7 +187,8 @@ def _options(config: RunConfig, batches: list[list[Problem]]) -> Options:
         asked = {problem.question for batch in batches for problem in batch}
         if known := [shot.id for shot in shots if shot.question in asked]:
             raise ValueError(f"example {known[0]} is one of the problems to solve; take examples from elsewhere (shots_from)")
-    return Options(config.prompt, config.temperature, config.batch_size, config.n_samples, shots)
+    names = set(Options.__dataclass_fields__) & set(RunConfig.model_fields) - {"shots"}  # there a number, here the examples
+    return Options(**{name: getattr(config, name) for name in names}, shots=shots)
 
 
 def _check_lengths(policy: Policy, batches: list[list[Problem]], options: Options) -> None:

@@ -11,167 +11,137 @@ A reward below zero makes the tokens that were chosen less likely, until others 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from .policy import BATCH_SIZE, Completion, Policy
+from .policy import BATCH_SIZE, Policy, seed_of
 from .problems import Problem
 from .prompts import render_prompt
 from .rewards import Reward, Score, scores_of
 from .settings import OPTIMIZERS, SeekConfig
-
-
-@dataclass(frozen=True, eq=False)
-class SeekStep:
-    """What one iteration did; step 0 is the chain of thought.
-
-    Attributes:
-        prefix_ids: the answer's first tokens, those read off the latents.
-        answer_ids: the whole answer, prefix included.
-        answer_text: without special tokens (with them under `reference`).
-        reward: R(x, c).
-        checks: the reward's verdicts by name; None where one could not be read.
-        loss: −r Σ log π(x_t | z_t), the value descended on; None at step 0.
-        latent_norm: Frobenius norm of z after the update.
-        changed: positions whose token differs from the step before.
-        decoded_tokens: tokens decoded for this step; 0 where an answer was known already.
-        verifier_tokens: tokens that the reward's model wrote.
-        latents: z after the update, `[N, hidden]`; only from `seek_steps`.
-    """
-
-    iteration: int
-    prefix_ids: list[int]
-    answer_ids: list[int]
-    answer_text: str
-    reward: float
-    checks: dict[str, bool | None]
-    loss: float | None
-    latent_norm: float
-    changed: list[int]
-    decoded_tokens: int = 0
-    verifier_tokens: int = 0
-    latents: torch.Tensor | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class SeekResult:
-    """A finished search. `stopped` is `threshold`, `max_iterations` (also where only the last reward passed τ: it is not tested any
-    more) or `no_latents` (ρT < 1); `latent_length` is N, `prompt_tokens` |c|."""
-
-    problem_id: str
-    steps: list[SeekStep]
-    answer_text: str
-    answer_ids: list[int]
-    n_iterations: int
-    latent_length: int
-    stopped: str
-    prompt_tokens: int
+from .steps import SeekResult, SeekStep
+from .variants import Start
 
 
 class _Search:
     """The state of one problem's search: c, z and its optimiser, the latest step, and the answers known so far."""
 
-    def __init__(self, problem: Problem, prompt: list[int], cot: Completion, policy: Policy, config: SeekConfig):
+    def __init__(self, problem: Problem, prompt: list[int], start: Start, policy: Policy, config: SeekConfig):
+        cot, *self.aside = start  # the answer to start from; the tokens decoded and those of verdicts spent on the side
         self.problem, self.prompt, self.policy, self.config, self.rules = problem, prompt, policy, config, config.rules
-        self.n_latents = config.n_latents(len(cot.token_ids))  # N
-        self.tokens = cot.token_ids[: self.n_latents]  # x_1..x_N as read off z
-        self.latents = self.rules.latents(cot.latents[: self.n_latents]).requires_grad_(self.n_latents > 0)
+        length = len(cot.token_ids)  # T
+        self.n_latents, first = config.n_latents(length), config.first_latent(length)  # N
+        self.end = first + self.n_latents
+        self.fixed, self.tokens = cot.token_ids[:first], cot.token_ids[first : self.end]  # before z; x_1..x_N as read off z
+        self.latents = self.rules.latents(cot.latents[first : self.end]).requires_grad_(self.n_latents > 0)
         self.optimizer = OPTIMIZERS[config.optimizer]([self.latents], lr=config.learning_rate)
         self.memory, self.known = cot.memory, {}  # what the model has read last; the answers by their openings
         self.answer_ids, self.decoded, self.loss, self.changed = cot.token_ids, cot.decoded, None, []
-        if self.rules.reuses_chain_of_thought:
-            self.known[tuple(self.prefix)] = cot.token_ids
         self.steps: list[SeekStep] = []
+        if self.rules.reuses_chain_of_thought:
+            self.known[self.key(self.prefix)] = cot.token_ids
+        self.variant = config.parts(self)
+
+    def opening(self, tokens: list[int]) -> list[int]:
+        """How an answer begins whose latents read as these tokens."""
+        return self.rules.prefix(self.policy, self.fixed + tokens)
 
     @property
     def prefix(self) -> list[int]:
-        return self.rules.prefix(self.policy, self.tokens)
+        return self.opening(self.tokens)
 
-    @property
-    def answer_text(self) -> str:
-        return self.policy.decode_text(self.answer_ids, special_tokens=self.rules.special_tokens)
+    def text(self, answer_ids: list[int]) -> str:
+        return self.policy.decode_text(answer_ids, special_tokens=self.rules.special_tokens)
+
+    def seed(self, purpose: str) -> int:
+        """For what is drawn in this iteration; nothing else in a batch matters to it."""
+        return seed_of(self.config.seed, self.problem.id, len(self.steps), purpose)
 
     def update(self) -> None:
         """z ← z + η ∇J, then x_t ← argmax π(· | z_t)."""
-        self.optimizer.zero_grad()
-        loss = -self.steps[-1].reward * self.rules.log_probability(self.policy, self.latents, self.prefix)  # eq. 7
-        loss.backward()
-        if self.config.grad_clip:
-            torch.nn.utils.clip_grad_norm_([self.latents], self.config.grad_clip)
-        self.optimizer.step()
+        for _ in range(self.variant.epochs):
+            self.optimizer.zero_grad()
+            loss = -self.variant.objective()  # J = r Σ log π(x_t | z_t), eq. 7
+            loss.backward()
+            if self.config.grad_clip:
+                torch.nn.utils.clip_grad_norm_([self.latents], self.config.grad_clip)
+            with torch.no_grad():
+                self.variant.move()
         with torch.no_grad():
-            tokens = self.rules.read(self.policy, self.latents)
-        self.changed = [t for t in range(self.n_latents) if tokens[t] != self.tokens[t]]
+            tokens = self.variant.read()
+        first = len(self.fixed)
+        self.changed = [first + t for t in range(self.n_latents) if tokens[t] != self.tokens[t]]
         self.tokens, self.loss = tokens, loss.item()
 
-    def take_known_answer(self) -> bool:
-        """An unchanged opening, or one seen before, has a known answer; so has one that ends by itself."""
-        prefix = self.prefix
-        if len(prefix) < self.n_latents or (self.rules.reuses_chain_of_thought and prefix[-1] in self.policy.stop_ids):
-            self.known[tuple(prefix)] = prefix
-        self.answer_ids, self.decoded = self.known.get(tuple(prefix), []), 0
-        return bool(self.answer_ids)
+    def key(self, opening: list[int]) -> tuple:
+        """What an answer depends on: its opening, and the draws where its rest is sampled."""
+        return tuple(opening), self.seed("rest") if self.config.rest_temperature else None
+
+    def knows(self, opening: list[int]) -> bool:
+        """An opening seen before has a known answer; so has one that ends by itself."""
+        if len(opening) < self.end or (self.rules.reuses_chain_of_thought and opening[-1] in self.policy.stop_ids):
+            self.known[self.key(opening)] = opening
+        return self.key(opening) in self.known
 
     def record(self, score: Score, keep_latents: bool) -> None:
-        z, answer = self.latents.detach(), (self.answer_ids, self.answer_text)
+        z, answer = self.latents.detach(), (self.answer_ids, self.text(self.answer_ids))
         judged, moved = (score.value, score.checks), (self.loss, z.float().norm().item(), self.changed)
-        spent, kept = (self.decoded, score.tokens), z.clone() if keep_latents else None
+        spent, kept = (self.decoded + self.aside[0], score.tokens + self.aside[1]), z.clone() if keep_latents else None
         self.steps.append(SeekStep(len(self.steps), self.prefix, *answer, *judged, *moved, *spent, kept))
+        self.aside = [0, 0]
 
     @property
     def stopped(self) -> str | None:
         if self.n_latents == 0:
             return "no_latents"
-        if len(self.steps) > self.config.max_iterations:
+        if len(self.steps) > self.variant.iterations:
             return "max_iterations"
-        return "threshold" if self.steps[-1].reward > self.config.reward_threshold else None
+        return "threshold" if self.variant.accepts() else None  # r > τ
 
     def result(self) -> SeekResult:
-        last, n_iterations = self.steps[-1], len(self.steps) - 1
+        best, n_iterations = self.steps[self.variant.chosen()], len(self.steps) - 1
         steps, n, prompt = self.steps, self.n_latents, len(self.prompt)
-        return SeekResult(self.problem.id, steps, last.answer_text, last.answer_ids, n_iterations, n, self.stopped, prompt)
+        return SeekResult(self.problem.id, steps, best.answer_text, best.answer_ids, n_iterations, n, self.stopped, prompt)
 
 
 def _search(
     policy: Policy, problems: Sequence[Problem], prompts: list[list[int]], reward: Reward, config: SeekConfig, keep_latents=False
 ):
     """Algorithm 1 on a batch of problems; yields those still running, `(index, search)` each, after each step."""
-    rules = config.rules
-    limit, stops = rules.first_limit(config), rules.first_stops(policy)
-    kept = {"keep_latents": config.max_latents, "remember": config.max_latents, "bare_head": rules.bare_head}
-    cots = policy.generate(prompts, max_new_tokens=limit, stop_ids=stops, **kept)
-    cots = rules.read_again(policy, prompts, cots, config)
-    running = [(i, _Search(*each, policy, config)) for i, each in enumerate(zip(problems, prompts, cots, strict=True))]
+    cots = config.rules.first_answers(policy, prompts, config)
+    starts = config.parts.starts(cots, policy, problems, prompts, reward, config)
+    running = [(i, _Search(*each, policy, config)) for i, each in enumerate(zip(problems, prompts, starts, strict=True))]
     while running:
-        scores = scores_of(reward, [s.problem for _, s in running], [s.answer_text for _, s in running])  # r ← R(x, c)
+        texts = [s.text(s.answer_ids) for _, s in running]
+        scores = scores_of(reward, [s.problem for _, s in running], texts)  # r ← R(x, c)
         for (_, search), score in zip(running, scores, strict=True):
             search.record(score, keep_latents)
         yield running
         running = [(index, search) for index, search in running if search.stopped is None]
-        for _, search in running:
+        if searches := [search for _, search in running]:
+            config.parts.prepare(searches, reward, _continue)
+        for search in searches:
             search.update()
-        _continue(policy, [search for _, search in running if not search.take_known_answer()], config)
+        for search, (answer, decoded) in zip(searches, _continue([(s, s.prefix) for s in searches]), strict=True):
+            search.answer_ids, search.decoded = answer, decoded
 
 
-def _continue(policy: Policy, searches: list[_Search], config: SeekConfig) -> None:
-    """Ordinary decoding behind the new openings."""
-    if not searches:
-        return
-    completions = policy.generate(
-        [search.prompt for search in searches],
-        forced=[search.prefix for search in searches],
-        max_new_tokens=[config.rules.later_limit(config, search.n_latents) for search in searches],
-        stop_ids=config.rules.later_stops(policy),
-        bare_head=config.rules.bare_head,
-        after=[search.memory for search in searches],
-        remember=config.max_latents,
-    )
-    for search, completion in zip(searches, completions, strict=True):
-        search.answer_ids, search.decoded, search.memory = completion.token_ids, completion.decoded, completion.memory
-        search.known[tuple(search.prefix)] = completion.token_ids
+def _continue(asked: list[tuple[_Search, list[int]]]) -> list[tuple[list[int], int]]:
+    """The answers behind openings by ordinary decoding, each with the tokens decoded for it: none where it was known already."""
+    new = {(id(search), *opening): (search, opening) for search, opening in asked if not search.knows(opening)}
+    spent = {}
+    if new:
+        searches, openings = zip(*new.values(), strict=True)
+        rules, prompts = searches[0].rules, [search.prompt for search in searches]
+        ends, seeds = [search.end for search in searches], [search.seed("rest") for search in searches]
+        memories = [search.memory for search in searches]
+        completions = rules.later_answers(searches[0].policy, prompts, openings, ends, searches[0].config, seeds, memories)
+        for place, search, opening, completion in zip(new, searches, openings, completions, strict=True):
+            search.known[search.key(opening)], search.memory = completion.token_ids, completion.memory
+            spent[place] = completion.decoded
+    return [(search.known[search.key(opening)], spent.pop((id(search), *opening), 0)) for search, opening in asked]
 
 
 def _prompts(policy, problems, config, prompt, prompt_ids) -> list[list[int]]:

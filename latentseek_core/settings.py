@@ -7,16 +7,50 @@ bigai-nlco/LatentSeek at commit 9f42eab.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
+
+from .optimisers import OPTIMISERS
+from .variants import CONTROLS, Plain
 
 if TYPE_CHECKING:
     from .policy import Completion, Messages, Policy
 
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "ascent": torch.optim.SGD}
+VARIANTS: dict[str, type[Plain]] = {"": Plain} | CONTROLS | OPTIMISERS
+NESTING = {"move", "objective"}  # parts of which one variant may build on another's
+
+
+@lru_cache
+def variant_class(name: str) -> type[Plain]:
+    """The class of a variant, or of several that replace different parts: `middle+random`; the first is the outermost.
+
+    Raises:
+        ValueError: an unknown variant, or two that replace the same part.
+    """
+    names = name.split("+")
+    if unknown := [part for part in names if part not in VARIANTS or (name and not part)]:
+        raise ValueError(
+            f"unknown variant {unknown[0]!r}: use one of {', '.join(filter(None, VARIANTS))}, or several joined by +"
+        )
+    for one, other in combinations(names, 2):
+        if clash := _own(one, other) & _own(other, one) - NESTING:
+            raise ValueError(f"the variants {one} and {other} replace the same part ({min(clash)}); use one of the two")
+    try:
+        return VARIANTS[name] if len(names) == 1 else type(name, tuple(VARIANTS[part] for part in names), {})
+    except TypeError as error:  # one twice, or one before another that builds on it
+        raise ValueError(f"the variants {name} can't be joined in this order; name each once, the more special first") from error
+
+
+def _own(one: str, other: str) -> set[str]:
+    """The parts that one variant has not in common with another."""
+    kinds = set(VARIANTS[one].__mro__) - set(VARIANTS[other].__mro__)
+    return {part for kind in kinds for part in vars(kind) if not part.startswith("__")}
 
 
 class CleanRules:
@@ -40,8 +74,30 @@ class CleanRules:
     def first_limit(self, config: "SeekConfig") -> int:
         return config.max_new_tokens
 
-    def later_limit(self, config: "SeekConfig", n_latents: int) -> int:
+    def later_limit(self, config: "SeekConfig", end: int) -> int:
+        """Most tokens of an answer of which the first `end` are given."""
         return config.max_new_tokens
+
+    def first_answers(self, policy: "Policy", prompts: list[list[int]], config: "SeekConfig", **how) -> list["Completion"]:
+        """x, z: answers with the latents that their tokens were read from; greedy ones unless `how` says otherwise."""
+        kept = {"keep_latents": config.kept, "remember": config.kept, "bare_head": self.bare_head}
+        limit, stops = self.first_limit(config), self.first_stops(policy)
+        answers = policy.generate(prompts, max_new_tokens=limit, stop_ids=stops, **kept, **how)
+        return self.read_again(policy, prompts, answers, config)
+
+    def later_answers(self, policy, prompts, openings, ends, config: "SeekConfig", seeds, memories) -> list["Completion"]:
+        """Ordinary decoding behind openings, of which the first `ends` tokens are given."""
+        return policy.generate(
+            prompts,
+            forced=openings,
+            max_new_tokens=[self.later_limit(config, end) for end in ends],
+            stop_ids=self.later_stops(policy),
+            temperature=config.rest_temperature,
+            seed=seeds,
+            bare_head=self.bare_head,
+            after=memories,
+            remember=config.kept,
+        )
 
     def read_again(self, policy: "Policy", prompts: list[list[int]], cots: list["Completion"], config: "SeekConfig"):
         """The chains of thought with the latents to start from: those that their tokens were read from."""
@@ -102,16 +158,17 @@ class AuthorsRules(CleanRules):
         """A constant of the code, whatever the length asked for."""
         return self.chain_of_thought_limit
 
-    def later_limit(self, config, n_latents):
+    def later_limit(self, config, end):
         """The limit counts what follows the prefix, and is passed by one token."""
-        return n_latents + config.max_new_tokens + 1
+        return end + config.max_new_tokens + 1
 
     def read_again(self, policy, prompts, cots, config):
         """Latents from a whole forward. There is no cache in that code, and where the softmax is saturated Adam turns the last digits
         that a cache changes into steps: with them, losses of 1e-3 came out wrong by more than 1e-3 of themselves."""
-        openings = [cot.token_ids[: config.n_latents(len(cot.token_ids))] for cot in cots]
+        ends = [config.first_latent(len(cot.token_ids)) + config.n_latents(len(cot.token_ids)) for cot in cots]
+        openings = [cot.token_ids[:end] for cot, end in zip(cots, ends, strict=True)]
         lengths = [len(opening) for opening in openings]
-        read = policy.generate(prompts, forced=openings, max_new_tokens=lengths, keep_latents=config.max_latents)
+        read = policy.generate(prompts, forced=openings, max_new_tokens=lengths, keep_latents=config.kept)
         return [replace(cot, latents=again.latents) if n else cot for cot, again, n in zip(cots, read, lengths, strict=True)]
 
     def latents(self, latents):
@@ -147,7 +204,15 @@ class SeekConfig:
         max_latents: most latents, whatever ρT.
         optimizer: `adam` (as in the authors' code, fresh for each problem) or `ascent` (the plain step of Algorithm 1).
         grad_clip: largest norm of the gradient of all latents of a problem, or None.
-        seed: for rewards and controls that draw at random; the search itself is deterministic.
+        seed: for rewards and variants that draw at random; the search itself is deterministic.
+        variant: what replaces a part of the search: one of `VARIANTS`, several joined by `+`, or none. The rest is for variants only:
+        n_samples: M, openings that `sampled`, `group`, `ppo` and `harvest` draw in an iteration; samples that `joint` starts from.
+        temperature: of the answers that `joint` starts from, and of what `drawn_rest` samples.
+        epochs, clip: of `ppo`: gradient steps on the same samples, and ε.
+        kl_weight: β of `kl`.
+        flip_share: of `scaled`: the share of latents that a step makes read otherwise, in (0, 1].
+        kick_variance: of `kick`, a coordinate's.
+        middle_from: where the latents of `middle` begin, a share of the chain of thought in [0, 1).
 
     Raises:
         ValueError: a value out of range; the message names field and range.
@@ -162,6 +227,15 @@ class SeekConfig:
     optimizer: str = "adam"
     grad_clip: float | None = None
     seed: int = 0
+    variant: str = ""
+    n_samples: int = 3
+    temperature: float = 1.0
+    epochs: int = 4
+    clip: float = 0.2
+    kl_weight: float = 0.1
+    flip_share: float = 0.1
+    kick_variance: float = 0.5
+    middle_from: float = 0.4
     rules: CleanRules = field(default=CLEAN, repr=False)
 
     def __post_init__(self):
@@ -173,14 +247,40 @@ class SeekConfig:
             "max_latents": (self.max_latents >= 1, "at least 1"),
             "optimizer": (self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}"),
             "grad_clip": (self.grad_clip is None or self.grad_clip > 0, "None or above 0"),
+            "n_samples": (self.n_samples >= self.parts.least_samples, f"at least {self.parts.least_samples}"),
+            "temperature": (self.temperature > 0, "above 0"),
+            "epochs": (self.epochs >= 1, "at least 1"),
+            "clip": (self.clip > 0, "above 0"),
+            "kl_weight": (self.kl_weight >= 0, "at least 0"),
+            "flip_share": (0 < self.flip_share <= 1, "in (0, 1]"),
+            "kick_variance": (self.kick_variance >= 0, "at least 0"),
+            "middle_from": (0 <= self.middle_from < 1, "in [0, 1)"),
         }
         for name, (fits, values) in allowed.items():
             if not fits:
                 raise ValueError(f"SeekConfig.{name} is {getattr(self, name)!r}; it must be {values}")
 
+    @property
+    def parts(self) -> type[Plain]:
+        """What fills the places that Algorithm 1 leaves open."""
+        return variant_class(self.variant)
+
     def n_latents(self, length: int) -> int:
-        """N = min(⌊ρT⌋, max_latents), T the chain of thought's tokens with its stop token."""
-        return min(int(self.rho * length), self.max_latents)
+        """N = min(⌊ρT⌋, max_latents), T the chain of thought's tokens with its stop token; fewer where the answer ends before."""
+        return min(int(self.rho * length), self.max_latents, length - self.first_latent(length))
+
+    def first_latent(self, length: int) -> int:
+        """The place of the first latent in a chain of thought of `length` tokens: 0 but for `middle`."""
+        return self.parts.first_latent(self, length)
+
+    @property
+    def kept(self) -> int:
+        """Up to which token of an answer its latents may be asked for."""
+        return self.first_latent(self.rules.first_limit(self)) + self.max_latents
+
+    @property
+    def rest_temperature(self) -> float:
+        return self.parts.rest_temperature(self)
 
     @classmethod
     def reference(cls, **overrides) -> "SeekConfig":

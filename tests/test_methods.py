@@ -4,10 +4,12 @@ import pytest
 from conftest import LengthReward, make_policy, random_problems
 
 from latentseek_core import Problem, SeekConfig, extract_answer, render_prompt
-from latentseek_core.methods import METHODS, REWARDED, Options, _majority, prompt_ids
+from latentseek_core.attempts import Options, prompt_ids
+from latentseek_core.methods import METHODS, REWARDED
 from latentseek_core.policy import Completion
 from latentseek_core.prompts import load_prompt
 from latentseek_core.rewards import Score
+from latentseek_core.signals import majority
 
 CONFIG = SeekConfig(max_new_tokens=16, max_iterations=2)
 
@@ -69,10 +71,10 @@ def test_best_of_n_reads_a_prompt_once():
 
 
 def test_a_majority_is_counted_by_value_and_ties_go_to_the_first():
-    assert _majority(["3", "4", "4"]) == 1
-    assert _majority(["3", "4", "3", "4"]) == 0
-    assert _majority([None, None, "5", "7"]) == 2
-    assert _majority([None, None]) == 0
+    assert majority(["3", "4", "4"]) == 1
+    assert majority(["3", "4", "3", "4"]) == 0
+    assert majority([None, None, "5", "7"]) == 2
+    assert majority([None, None]) == 0
 
 
 def test_self_consistency_chooses_what_most_samples_state(monkeypatch):

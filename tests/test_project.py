@@ -15,8 +15,8 @@ CORE = ROOT / "latentseek_core"
 FLOORS = [
     ["hub", "benchmarks", "problems", "prompts", "published", "recipes", "notation", "symbolic", "symbolic_worker", "answers"],
     ["policy"],
-    ["settings", "seek", "rewards", "coherence"],
-    ["methods"],
+    ["settings", "variants", "optimisers", "steps", "seek", "rewards", "signals", "coherence"],
+    ["attempts", "rivals", "methods"],
     ["configs", "store", "origin", "runs", "sweeps"],
     ["stats", "cost", "calculations", "tables", "figures", "replay", "notebooks", "doctor"],
     ["cli"],

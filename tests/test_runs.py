@@ -12,7 +12,9 @@ from conftest import LengthReward, make_policy
 from latentseek_core import Policy, RunConfig, load_benchmark, load_runs, run
 from latentseek_core import configs as configs_module
 from latentseek_core.configs import make_config, read_settings
+from latentseek_core.methods import METHODS
 from latentseek_core.runs import origins, pack, regrade
+from latentseek_core.settings import VARIANTS
 from latentseek_core.store import read_origin, read_rows, root_of, writing
 
 COLUMNS = (
@@ -43,9 +45,7 @@ def lines(folder):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in read_rows(folder)]
 
 
-@pytest.mark.parametrize(
-    "method", ["cot", "few_shot", "self_consistency", "self_reflection", "best_of_n", "latentseek", "resample"]
-)
+@pytest.mark.parametrize("method", METHODS)
 def test_a_run_has_a_line_a_problem_and_all_columns(method, tmp_path):
     policy = make_policy()
     assert run(config(tmp_path / "a", method=method), policy) == tmp_path / "a"
@@ -132,6 +132,41 @@ def test_a_broken_run_goes_on_and_ends_as_an_unbroken_one(method, share, tmp_pat
     assert file.read_bytes() == before
     sessions = read_origin(tmp_path / "broken")["sessions"]
     assert [session["problems"] for session in sessions] == [done, 6 - done]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"variant": name} for name in VARIANTS if name] + [{"method": name} for name in ("slot", "ltpo", "soft_thinking")],
+    ids=str,
+)
+def test_every_variant_and_rival_goes_on_after_a_break(how, tmp_path, monkeypatch):
+    """Broken off in its second batch."""
+    policy, how = make_policy(), {"limit": 4, "max_new_tokens": 12, "rho": 0.5, "learning_rate": 0.3} | how
+    made, generate = [], policy.generate
+    with monkeypatch.context() as patch:
+        patch.setattr(policy, "generate", lambda *args, **kwargs: made.append(1) or generate(*args, **kwargs))
+        run(config(tmp_path / "whole", **how), policy)
+    with monkeypatch.context() as patch:
+        pull_after(policy, patch, len(made) - 1)
+        with pytest.raises(PulledPlugError):
+            run(config(tmp_path / "broken", **how), policy)
+    assert 2 <= len(lines(tmp_path / "broken")) < 4
+    run(config(tmp_path / "broken", **how), policy)
+    assert lines(tmp_path / "broken") == lines(tmp_path / "whole")
+    assert set(load_runs(tmp_path / "broken").variant) == {how.get("variant", "")}
+
+
+def test_variants_are_checked_with_the_other_settings(tmp_path):
+    policy, settings = make_policy(), {"model": "m", "benchmark": "b", "out": "o"}
+    with pytest.raises(ValueError, match="unknown variant 'radnom': use one of zero, kick"):
+        make_config(**settings, variant="radnom")
+    with pytest.raises(ValueError, match="variant random replaces a part of latentseek; cot has no such part"):
+        make_config(**settings, variant="random", method="cot")
+    with pytest.raises(ValueError, match="SeekConfig.n_samples is 1; it must be at least 2"):
+        make_config(**settings, variant="sampled", n_samples=1)
+    run(config(tmp_path / "a", variant="shuffled"), policy)
+    with pytest.raises(ValueError, match="holds a run with another batch_size"):
+        run(config(tmp_path / "a", variant="shuffled", batch_size=3), policy)
 
 
 @pytest.mark.parametrize("tail", [b'{"problem_id": "test-5"}', b"\x00\x00\x00", b"{]\n", b"\xff\xfe\n", b'"text"\n'])

@@ -87,7 +87,18 @@ def stranger(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["04_main_table", "06_iterations", "12_fraction_ratio", "13_word_clouds", "14_case_studies"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "04_main_table",
+        "05_trained_baselines",
+        "06_iterations",
+        "12_fraction_ratio",
+        "13_word_clouds",
+        "14_case_studies",
+        "16_flops",
+    ],
+)
 def test_runs_with_a_model_never_seen_before(name, stranger, tmp_path):
     parameters = {"quick": True, "model": str(stranger), "max_new_tokens": 48, "out": str(tmp_path / "out")}
     assert closing_text(execute(find_notebook(name), parameters, tmp_path)).strip()

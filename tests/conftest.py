@@ -1,5 +1,6 @@
 """Small random models with a tokenizer, for tests of the algorithm; the embedded model, for tests of what it can do."""
 
+import os
 import random
 from functools import lru_cache
 
@@ -28,6 +29,7 @@ from latentseek_core import Policy, Problem
 from latentseek_core.tiny.tokenizer import train_tokenizer
 
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for kernels and programs that tests start: several tests run at once
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 300}
 KV = {"num_key_value_heads": 2}

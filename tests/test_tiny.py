@@ -102,10 +102,9 @@ def test_the_verifier_reads_a_question_number_by_number():
         assert sorted(int(words[i + 1]) for i, word in enumerate(words) if word == "skip") == sorted(task.distractors)
 
 
-@pytest.mark.parametrize("broken", ["49-3==16", "147*2=#294", "5=5", "12*8~69", "=7", "12*=96", "3+4=7=7", "12*8=96pens"])
+@pytest.mark.parametrize("broken", ["49-3==16", "147*2=#294", "5=5", "=7", "12*=96", "3+4=7=7", "12*8=96pens"])
 def test_a_malformed_equation_is_refused(broken):
-    if "=" in broken:
-        assert not checks.check_calculations(f"First add. That makes {broken} pens. The answer is \\boxed{{7}}.")[1]
+    assert not checks.check_calculations(f"First add. That makes {broken} pens. The answer is \\boxed{{7}}.")[1]
     assert checks.check_calculations("First add. That makes 3+4=7 pens. The answer is \\boxed{7}.")[1]
 
 

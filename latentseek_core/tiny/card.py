@@ -136,7 +136,7 @@ def _percent(rate: dict[str, float]) -> str:
 
 def _card(name: str, m: dict[str, Any]) -> str:
     recipe, note = RECIPES[name.removesuffix(EARLY)], NOTES / f"{name}.md"
-    wrong = m["mistakes"]
+    wrong, done = m["mistakes"], set(pd.read_csv(MODELS_FOLDER / name / "training.csv").stage)
     values = {
         "name": name,
         "trained_as": name.removesuffix(EARLY),
@@ -158,7 +158,9 @@ def _card(name: str, m: dict[str, Any]) -> str:
         f"{wrong['calculation_check']} calculated wrongly, {wrong['answer_completeness']} came to no definite answer "
         f"(some do several). {wrong['right by luck']} of the {wrong['right']} right ones hold a wrong calculation.",
         "verdicts": "\n\n".join(_verdict_table(title, table) for title, table in m["verifier"].items()),
-        "stages": "\n".join(f"| {s.name} | {s.tokens / 1e6:.1f} M | {s.learning_rate:g} | {_shares(s)} |" for s in recipe.stages),
+        "stages": "\n".join(
+            f"| {s.name} | {s.tokens / 1e6:.1f} M | {s.learning_rate:g} | {_shares(s)} |" for s in recipe.stages if s.name in done
+        ),
         "seed": recipe.seed,
         "minutes": m["training_minutes"],
         "tokens": m["training_tokens"] / 1e6,

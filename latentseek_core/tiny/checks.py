@@ -9,7 +9,7 @@ answer's own plan is taken for the right one.
 import json
 import re
 
-from .tasks import Equation, Operand, Ref, Task, Way, calculate, evaluate
+from .tasks import Equation, Operand, Ref, Step, Task, Way, calculate, evaluate
 
 CHECKS = ("answer_correct", "understanding_check", "calculation_check", "answer_completeness")
 ATTEMPT = re.compile(r"\S*=\S*")
@@ -73,7 +73,7 @@ def check_completeness(answer: str) -> Checked:
 
 def reading(task: Task, way: Way) -> str:
     """What a question wants, in the order of its numbers: `read 12*8 skip 31 _+35`."""
-    plan = ["{0}{2}{1}".format(*_shown(step, i), step.op) for i, step in enumerate(way.steps)]
+    plan = _needed(way)
     if task.benchmark != "tiny-gsm":
         return " ".join(["read", *plan])
     missing, parts = [[x for x in (step.left, step.right) if not isinstance(x, Ref)] for step in way.steps], ["read"]
@@ -133,7 +133,12 @@ def _plan(equations: list[Equation], wanted: Way) -> list[str]:
     return plan
 
 
-def _shown(step, index: int) -> tuple[str, str]:
+def _needed(way: Way) -> list[str]:
+    """The plan of a way, as `_plan` writes that of an answer."""
+    return ["{0}{2}{1}".format(*_shown(step, index), step.op) for index, step in enumerate(way.steps)]
+
+
+def _shown(step: Step, index: int) -> tuple[str, str]:
     def one(x: Operand) -> str:
         return str(x) if not isinstance(x, Ref) else "_" if x.step == index - 1 else f"_{index - x.step}"
 
@@ -145,8 +150,7 @@ def check_understanding(task: Task, answer: str) -> Checked:
     used_equations = [eq for eq in attempts(answer) if eq]
 
     def compared(way: Way) -> list[tuple[str, bool]]:
-        needed = ["{0}{2}{1}".format(*_shown(step, i), step.op) for i, step in enumerate(way.steps)]
-        used = _plan(used_equations, way)
+        needed, used = _needed(way), _plan(used_equations, way)
         length = max(len(needed), len(used))
         return [(u, n == u) for n, u in zip(*(plan + ["none"] * (length - len(plan)) for plan in (needed, used)), strict=True)]
 

@@ -123,6 +123,20 @@ def table_command(
     _print_table(load_runs(runs), csv)
 
 
+@app.command("ledger")
+def ledger_command(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page (.md); its rows go beside it as .csv.")] = Path(
+        "out/ledger.md"
+    ),
+    runs: Annotated[Path | None, typer.Option(help="The folder with runs, in place of the committed ones.")] = None,
+) -> None:
+    """Holds each claim of the paper against the runs: effect, interval, verdict by a rule, a column for each model and task."""
+    from .ledger import RUNS, write_ledger
+
+    for path in write_ledger(out, runs or RUNS):
+        typer.echo(f"written: {path}")
+
+
 @app.command("doctor")
 def doctor_command(
     model: Annotated[str, typer.Argument(help="π: an embedded model's name, a folder, or a hub id.")],

@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: run test check setup notebooks runs bench clean
+.PHONY: run test check setup notebooks runs ledger bench clean
 
 run: $(READY)  ## the quickstart notebook on an embedded model; prints its closing table
 	@$(BIN)/latentseek notebook notebooks/00_quickstart.ipynb
@@ -29,6 +29,9 @@ runs: $(READY)  ## measures the methods on the embedded models
 	$(BIN)/latentseek sweep data/sweeps/tiny-gsm-tune.yaml
 	$(BIN)/latentseek sweep data/sweeps/tiny-gsm.yaml
 	$(BIN)/latentseek pack 'data/runs/tiny-gsm*/*/*'
+
+ledger: $(READY)  ## holds the paper's claims against the committed runs
+	$(BIN)/latentseek ledger --out book/ledger.md
 
 bench: $(READY)  ## the speed comparison, on an idle machine; tables and figures in benchmarks/results
 	$(BIN)/python benchmarks/speed.py

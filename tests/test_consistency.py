@@ -172,7 +172,7 @@ def span(numbers: tuple[str, str, str]) -> list[tuple[float, float]]:
     percent = any(x.endswith("%") or float(x) > 1 for x in numbers)
     spans = []
     for text in (x.rstrip("%") for x in numbers):
-        half = 0.5 * 10.0 ** -len(text.partition(".")[2]) + 1e-9
+        half = 0.499 * 10.0 ** -len(text.partition(".")[2])
         spans.append(tuple((float(text) + side * half) / (100 if percent else 1) for side in (-1, 1)))
     return spans
 

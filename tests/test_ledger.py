@@ -1,5 +1,6 @@
 """The ledger: measurements by hand, verdicts by rule, a page that is what the command makes."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -270,6 +271,31 @@ def test_an_empty_folder_has_the_paper_s_own_column(tmp_path):
     assert list(own[["gsm8k", "aime2024", "oracle-self", "theory", "flops"]]) == [HOLDS, PART, PART, UNTESTED, PART]
     text = page(table, claims, rows, tmp_path)
     assert all(f"### {number}. {claim['title']}" in text for number, claim in enumerate(claims, 1))
+
+
+def mapped() -> dict[str, list[str]]:
+    """README's map: what of the paper, and the notebooks in the same row."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("## The paper's tables, figures and claims\n")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    return {what: re.findall(r"\[`(\w+)`\]\(notebooks/\1\.ipynb\)", where) for what, where in rows[1:]}
+
+
+@pytest.mark.parametrize("item", [*(f"Table {n}" for n in (1, 2, 6, 7, 8, 22)), *(f"Figure {n}" for n in (2, 3, 4, 5, 7))])
+def test_readme_says_which_notebook_reruns_a_table_or_figure(item):
+    assert [what for what, notebooks in mapped().items() if re.match(rf"{item}\b(?! of v3)", what) and notebooks]
+
+
+@pytest.mark.parametrize("item", ["Section 3.5", "Appendix C", "Appendix D", "appendix G", "Appendix H"])
+def test_readme_says_which_notebook_reruns_a_section(item):
+    assert [what for what, notebooks in mapped().items() if item in what and notebooks]
+
+
+def test_every_notebook_of_the_map_and_of_the_ledger_is_there():
+    named = {name for names in mapped().values() for name in names} | {c["notebook"] for c in read_claims() if "notebook" in c}
+    assert len(named) >= 15
+    missing = [name for name in sorted(named) if not (ROOT / "notebooks" / f"{name}.ipynb").is_file()]
+    assert not missing
 
 
 @pytest.mark.slow

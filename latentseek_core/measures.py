@@ -55,7 +55,12 @@ def read_runs(folder: Path = RUNS) -> pd.DataFrame:
     """All runs anywhere below a folder, a row a problem; `run` is the path from there.
 
     Of the answers looked at only what the ledger asks is kept: `trace`, a `Seen` each; `budgeted` says whether tokens were limited.
+
+    Raises:
+        ValueError: no such folder, or a damaged run.
     """
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder} to look for runs in; name one by --runs")
     places = [path for path in sorted(folder.rglob("*")) if path.suffix == ".zip" or (path / CONFIG).is_file()]
     frames = []
     for path in places:
@@ -142,13 +147,15 @@ def _words(text: str, most: int | None = None) -> list[str]:
 def name_of(wanted: Mapping[str, Any]) -> str:
     """What a selection is called on the page."""
     words = [" or ".join(v) if isinstance(v, list) else v for v in map(wanted.get, ("method", "variant", "reward"))]
-    rest = [f"{n} {v}" for n, v in wanted.items() if n not in ("method", "variant", "reward", "split", "budgeted", "at")]
+    rest = {n: " or ".join(map(str, v)) if isinstance(v, list) else v for n, v in wanted.items()}
+    rest = [f"{n} {v}" for n, v in rest.items() if n not in ("method", "variant", "reward", "split", "budgeted", "at")]
     return " ".join(filter(None, [*words, *([f"({', '.join(rest)})"] if rest else [])]))
 
 
 QUANTITIES = {
     "correct": lambda rows: rows.correct,
     "iterations": lambda rows: rows.n_iterations,
+    "iterations allowed": lambda rows: rows.max_iterations,
     "tokens": lambda rows: rows.answer_tokens + rows.verifier_tokens,
     "characters": lambda rows: [len(trace[-1].text) for trace in rows.trace],
     "characters of the first answer": lambda rows: [len(trace[0].text) for trace in rows.trace],
@@ -202,6 +209,9 @@ def difference(column: Column, of: dict, minus: dict, quantity: str = "correct")
     a, b = _shared(first, second, quantity, quantity)
     scale, unit = (100, " points") if quantity == "correct" else (1, " " + quantity)
     found, p = _mean(scale * (a - b)), _against(scale * (a - b), column.bound)
+    if quantity == "correct" and not np.any(a != b):  # resampling can't show what the sample doesn't; an exact bound can
+        most = 100 * (1 - 0.025 ** (1 / len(a)))
+        found = Estimate(0.0, -most, most)
     solved = f"{a.mean():.1%} against {b.mean():.1%}" if quantity == "correct" else f"{a.mean():.3g} against {b.mean():.3g}"
     if quantity == "correct" and column.bound == 0 and set(a) | set(b) <= {0.0, 1.0}:
         p = paired(b.astype(bool), a.astype(bool)).p_value

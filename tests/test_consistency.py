@@ -43,8 +43,23 @@ FIGURE = re.compile(rf"{NUMBER}% \[{NUMBER}%, {NUMBER}%\](?: of ([\d,]+))?")
 LINE = re.compile(
     rf"(?P<label>.*?\S) +(?P<n>\d+) +(?:{NUMBER}% \[{NUMBER}%, {NUMBER}%\]|(0\.\d+|1\.0+) +(0\.\d+) +(0\.\d+|1\.0+))(?!\S)"
 )
-NAMING = {"", "run", "model", "method", "reward", "arm", "label", "benchmark", "prompt", "split", "variant", "asked", "judge"}
-NAMING |= {"settings", "seed", "temperature", "k", "n_samples", "rho", "ρ", "τ", "reward_threshold", "max_iterations", "led by"}
+# Columns of numbers that are part of what a row is of, and columns of text that are not.
+SETTINGS = {
+    "seed",
+    "temperature",
+    "t",
+    "k",
+    "n_samples",
+    "rho",
+    "ρ",
+    "τ",
+    "tau",
+    "eta",
+    "η",
+    "reward_threshold",
+    "max_iterations",
+}
+BESIDE = {"date", "commit", "device", "dtype", "weights", "torch"}
 
 
 class Fact(NamedTuple):
@@ -80,13 +95,18 @@ def fact(context: str, n: str, numbers: tuple, given: Given, place: str) -> list
     return [Fact((*of, " ".join(sorted(words)), live), numbers, place)]
 
 
+def is_name(column: str, value: str) -> bool:
+    """Is this cell of a table part of what its row is of?"""
+    if re.fullmatch(r"[-+−]?\d+(\.\d*)?(e[-+]?\d+)?%?|NaN|nan", value):
+        return column.lower() in SETTINGS
+    return bool(re.search(r"[^\W\d_]", value)) and column not in BESIDE and not FIGURE.search(value)
+
+
 def of_table(rows: list[dict[str, str]], given: Given, place: str) -> list[Fact]:
     """Facts of a table: columns accuracy, low and high, or cells such as 48.9% [45.8%, 52.0%]."""
     found = []
     for row in rows:
-        names = " ".join(
-            v for name, v in row.items() if name.lower() in NAMING and not (name in ("", "prompt") and re.fullmatch(NUMBER, v))
-        )
+        names = " ".join(value for name, value in row.items() if is_name(name, value))
         n = re.sub(r"\.0$", "", row.get("n", "")) or given.n
         if {"accuracy", "low", "high"} <= set(row) and re.fullmatch(NUMBER, row["low"]):
             found += fact(names, n, (row["accuracy"], row["low"], row["high"]), given, place)

@@ -251,7 +251,17 @@ def test_a_claim_that_is_not_well_formed_is_refused(change, said, tmp_path):
         read_claims(tmp_path / "claims.yaml")
 
 
+def test_few_problems_without_a_difference_prove_no_equality():
+    rows = pd.concat([made_up("a", "cot", range(9)), made_up("b", "few_shot", range(9))], ignore_index=True)
+    found = one("difference", Column(rows), of={"method": "few_shot"}, minus={"method": "cot"})
+    assert found.value == 0
+    assert found.high == -found.low == pytest.approx(100 * (1 - 0.025 ** (1 / 40)))
+    assert verdict(found, {"between": [-2, 2]}) == OPEN
+
+
 def test_runs_are_read_wherever_they_lie():
+    with pytest.raises(ValueError, match="there is no folder nowhere to look for runs in"):
+        read_runs(Path("nowhere"))
     place = "tiny-gsm-tune/tiny-qwen2-1.8m"
     rows = read_runs(RUNS / "tiny-gsm-tune")
     assert len(rows) == sum(len(load_runs(path)) for path in (RUNS / "tiny-gsm-tune").glob("*/*.zip"))

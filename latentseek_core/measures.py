@@ -21,7 +21,7 @@ from .problems import DATA
 from .published import load_published
 from .runs import load_runs
 from .stats import Estimate, bootstrap_mean, interval, paired
-from .store import CONFIG
+from .store import CONFIG, read_origin, root_of
 
 RUNS = DATA / "runs"
 COLUMN = ["model", "benchmark", "prompt"]
@@ -52,7 +52,8 @@ class NotRunError(Exception):
 
 
 def read_runs(folder: Path = RUNS) -> pd.DataFrame:
-    """All runs anywhere below a folder, a row a problem; `run` is the path from there.
+    """All finished runs anywhere below a folder, a row a problem; `run` is the path from there. Of an unfinished search the problems
+    already done are the easy ones.
 
     Of the answers looked at only what the ledger asks is kept: `trace`, a `Seen` each; `budgeted` says whether tokens were limited.
 
@@ -64,7 +65,8 @@ def read_runs(folder: Path = RUNS) -> pd.DataFrame:
     places = [path for path in sorted(folder.rglob("*")) if path.suffix == ".zip" or (path / CONFIG).is_file()]
     frames = []
     for path in places:
-        if not len(rows := load_runs(path)):
+        rows = load_runs(path)
+        if len(rows) < max(1, read_origin(root_of(path)).get("problems", 1)):
             continue
         name = re.sub(r"(\.\d+-of-\d+)?(\.zip)?$", "", path.relative_to(folder).as_posix())
         traces = [[_seen(step) for step in steps] for steps in rows.steps]

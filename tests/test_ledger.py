@@ -1,6 +1,7 @@
 """The ledger: measurements by hand, verdicts by rule, a page that is what the command makes."""
 
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -270,6 +271,15 @@ def test_runs_are_read_wherever_they_lie():
     assert found.correct.tolist() == known.correct.tolist()
     assert [len(trace) for trace in found.trace] == [len(steps) for steps in known.steps]
     assert not len(ledger(rows, [CLAIM]))  # what settings were chosen by is no test of a claim
+
+
+def test_an_unfinished_run_is_left_out(tmp_path):
+    with zipfile.ZipFile(RUNS / "tiny-gsm-tune" / "tiny-qwen2-1.8m" / "cot--rho0.2-eta0.03.zip") as packed:
+        packed.extractall(tmp_path / "cot")
+    assert len(read_runs(tmp_path)) == 200
+    results = tmp_path / "cot" / "results.jsonl"
+    results.write_text("".join(results.read_text().splitlines(keepends=True)[:150]))
+    assert not len(read_runs(tmp_path))
 
 
 def test_an_empty_folder_has_the_paper_s_own_column(tmp_path):

@@ -254,6 +254,6 @@ def write_ledger(out: Path, runs: Path = RUNS, claims: Path = CLAIMS) -> list[Pa
     table = ledger(rows, asked)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page(table, asked, rows, runs), encoding="utf-8")
-    table = table.assign(runs=[" ".join(used or ()) for used in table.runs])
+    table = table.assign(runs=[" ".join(used or ()) for used in table.runs], p_holm=table.p_holm.astype(float))
     table.to_csv(out.with_suffix(".csv"), index=False, float_format="%.6g")
     return [out, out.with_suffix(".csv")]

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from .stats import bootstrap_difference
+from .stats import Estimate, bootstrap_difference
 
 DRAWS = 2000
 
@@ -32,8 +32,8 @@ class Track:
 def track(rows: pd.DataFrame, ids: Sequence[str], *, best: bool = False, rounds: int | None = None) -> Track:
     """A method's track from its runs, one for each seed.
 
-    Tokens are those that went through the model, prompts and verdicts included. A run notes them for all its problems together; here
-    they are shared out in proportion to the tokens decoded.
+    Tokens are those that went through the model, prompts and verdicts included. A run notes them for all its problems together: here
+    the prompt counts once, before each answer for `resample`, and the rest is shared out in proportion to the tokens decoded.
 
     Args:
         rows: whole runs as `load_runs` gives them, all of one method, one for each seed.
@@ -47,20 +47,24 @@ def track(rows: pd.DataFrame, ids: Sequence[str], *, best: bool = False, rounds:
     length = 1 + (max(map(len, rows.steps), default=1) - 1 if rounds is None else rounds)
     kinds, seeds = ["answer_tokens", "verifier_tokens"], []
     for name, run in rows.groupby(["run", "seed"], sort=False):
-        factor = run.forwarded_tokens.sum() / run[kinds].to_numpy().sum()
-        steps = run.set_index("problem_id").steps
+        again = run.method.iloc[0] == "resample"  # which has no cache of the prompt
+        prompts = (run.prompt_tokens * (run.steps.map(len) if again else 1)).sum()
+        factor = (run.forwarded_tokens.sum() - prompts) / run[kinds].to_numpy().sum()
+        steps, prompt = (run.set_index("problem_id")[column] for column in ("steps", "prompt_tokens"))
         if missing := [problem for problem in ids if problem not in steps.index]:
             raise ValueError(f"the run {name[0]} has no problem {missing[0]}; compare on problems that all runs have")
-        seeds.append([_after(steps[problem], length, factor, best) for problem in ids])
+        seeds.append([_after(steps[problem], length, (prompt[problem], again, factor), best) for problem in ids])
     if not seeds:
         raise ValueError("no run, so nothing to follow")
     means = np.mean(seeds, axis=0)
     return Track(means[:, 0], means[:, 1])
 
 
-def _after(steps: Sequence[Mapping], length: int, factor: float, best: bool) -> np.ndarray:
+def _after(steps: Sequence[Mapping], length: int, cost: tuple[int, bool, float], best: bool) -> np.ndarray:
     """`[2, length]`: right or not, and tokens spent, after each iteration; a search that is over stays as it is."""
-    spent = np.cumsum([factor * (step["decoded_tokens"] + step["verifier_tokens"]) for step in steps])
+    prompt, again, factor = cost
+    decoded = [step["decoded_tokens"] + step["verifier_tokens"] for step in steps]
+    spent = np.cumsum([(prompt if again or not k else 0) + factor * tokens for k, tokens in enumerate(decoded)])
     shown, right = 0, []
     for k, step in enumerate(steps):
         shown = k if not best or step["reward"] > steps[shown]["reward"] else shown
@@ -109,8 +113,20 @@ def compare(first: Track, second: Track, budgets: Sequence[float], seed: int = 0
     return pd.DataFrame({"budget": budgets, "difference": gaps[0], "low": low, "high": high})
 
 
+def difference(before: Sequence[float], after: Sequence[float]) -> Estimate:
+    """Mean of `after` minus mean of `before` on the same problems: BCa where it is defined, else the percentile interval.
+
+    Raises:
+        ValueError: as `bootstrap_difference`.
+    """
+    try:
+        return bootstrap_difference(before, after)
+    except ValueError:
+        return bootstrap_difference(before, after, method="percentile")
+
+
 def parts(levels: Mapping[str, Sequence[float]]) -> pd.DataFrame:
-    """A gain taken apart: a row for each level but the first, what it adds to the one before, with its 95 % interval (BCa).
+    """A gain taken apart: a row for each level but the first, what it adds to the one before, with its 95 % interval.
 
     The parts add up to the last level minus the first. What a part is called fits only in the order given: where two things help
     together, the one that is added later gets what they share.
@@ -120,6 +136,6 @@ def parts(levels: Mapping[str, Sequence[float]]) -> pd.DataFrame:
     """
     rows = []
     for (_, before), (name, after) in pairwise(levels.items()):
-        found = bootstrap_difference(before, after)
+        found = difference(before, after)
         rows.append({"part": name, "n": len(after), "gain": found.estimate, "low": found.low, "high": found.high})
     return pd.DataFrame(rows)

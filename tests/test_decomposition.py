@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentseek_core.decomposition import Track, at_budgets, compare, curve, parts, track
+from latentseek_core.decomposition import Track, at_budgets, compare, curve, difference, parts, track
 
 
 def steps(*answers):
@@ -13,13 +13,14 @@ def steps(*answers):
     return [dict(zip(names, answer, strict=True)) for answer in answers]
 
 
-def rows(searches, seed=0, factor=2.0):
+def rows(searches, seed=0, method="latentseek", prompts=1):
     decoded = [sum(s["decoded_tokens"] for s in found) for found in searches.values()]
     judged = [sum(s["verifier_tokens"] for s in found) for found in searches.values()]
     table = {"run": f"s{seed}", "seed": seed, "problem_id": list(searches), "steps": list(searches.values())}
     table |= {"answer_tokens": decoded, "verifier_tokens": judged}
-    shares = factor * (sum(decoded) + sum(judged)) / len(searches)  # shared evenly, as a run notes them
-    return pd.DataFrame(table | {"forwarded_tokens": shares})
+    # Prompts of 7 tokens, and 2 tokens for each one decoded, noted evenly for all problems as a run does it.
+    shares = (7 * prompts + 2 * (sum(decoded) + sum(judged))) / len(searches)
+    return pd.DataFrame(table | {"method": method, "prompt_tokens": 7, "forwarded_tokens": shares})
 
 
 SEARCHES = {
@@ -29,28 +30,33 @@ SEARCHES = {
 
 
 def test_a_track_follows_each_problem_and_its_tokens():
-    found = track(rows(SEARCHES), ["b", "a"])
+    found = track(rows(SEARCHES, prompts=2), ["b", "a"])
     assert found.correct.tolist() == [[0, 1, 0, 1], [1, 1, 1, 1]]
-    assert found.tokens.tolist() == [[40, 50, 60, 80], [30, 30, 30, 30]]
-    assert track(rows(SEARCHES), ["b"], rounds=1).correct.tolist() == [[0, 1]]
+    assert found.tokens.tolist() == [[47, 57, 67, 87], [37, 37, 37, 37]]
+    assert track(rows(SEARCHES, prompts=2), ["b"], rounds=1).correct.tolist() == [[0, 1]]
+
+
+def test_a_fresh_sample_reads_its_prompt_again():
+    found = track(rows(SEARCHES, method="resample", prompts=5), ["b"])
+    assert found.tokens.tolist() == [[47, 64, 81, 108]]
 
 
 def test_the_best_so_far_is_the_earliest_of_equals():
-    assert track(rows(SEARCHES), ["b"], best=True).correct.tolist() == [[0, 1, 1, 1]]
+    assert track(rows(SEARCHES, prompts=2), ["b"], best=True).correct.tolist() == [[0, 1, 1, 1]]
 
 
 def test_seeds_are_averaged_within_a_problem():
     other = {"a": SEARCHES["a"], "b": steps((False, 20, 0, -1.0), (False, 5, 0, -1.0))}
-    found = track(pd.concat([rows(SEARCHES), rows(other, seed=1)]), ["a", "b"])
+    found = track(pd.concat([rows(SEARCHES, prompts=2), rows(other, seed=1, prompts=2)]), ["a", "b"])
     assert found.correct[1].tolist() == [0, 0.5, 0, 0.5]
-    assert found.tokens[1].tolist() == [40, 50, 55, 65]
+    assert found.tokens[1].tolist() == [47, 57, 62, 72]
 
 
 def test_a_missing_problem_is_named():
     with pytest.raises(ValueError, match="the run s0 has no problem c"):
-        track(rows(SEARCHES), ["a", "c"])
+        track(rows(SEARCHES, prompts=2), ["a", "c"])
     with pytest.raises(ValueError, match="no run"):
-        track(rows(SEARCHES)[:0], ["a"])
+        track(rows(SEARCHES, prompts=2)[:0], ["a"])
 
 
 def test_between_iterations_the_curve_is_a_lottery_among_problems():
@@ -97,7 +103,7 @@ def test_the_interval_at_a_budget_covers():
     for seed in range(60):
         drawn = at_budgets(simulated(150, seed), budget)[1:, 0]
         covered += np.quantile(drawn, 0.025) <= truth <= np.quantile(drawn, 0.975)
-    assert 0.85 <= covered / 60
+    assert covered / 60 >= 0.85
 
 
 def test_parts_add_up_and_equal_levels_differ_by_nothing():
@@ -108,3 +114,10 @@ def test_parts_add_up_and_equal_levels_differ_by_nothing():
     assert found.gain.sum() == pytest.approx(levels["c"].mean() - levels["a"].mean())
     assert found.iloc[-1][["gain", "low", "high"]].tolist() == [0, 0, 0]
     assert ((found.low <= found.gain) & (found.gain <= found.high)).all()
+
+
+def test_a_difference_has_an_interval_even_where_bca_has_none():
+    found = difference([0, 0], [1, 0])
+    assert (found.estimate, found.low, found.high) == (0.5, 0, 1)
+    with pytest.raises(ValueError, match="2 values against 1"):
+        difference([0, 0], [1])

@@ -97,6 +97,7 @@ def stranger(tmp_path_factory) -> Path:
         "13_word_clouds",
         "14_case_studies",
         "16_flops",
+        "17_controls",
     ],
 )
 def test_runs_with_a_model_never_seen_before(name, stranger, tmp_path):

@@ -221,6 +221,28 @@ DOCTORED = {
             {"wrong_sums_after": 1.0},
         ],
     },
+    "17_controls": {
+        "true": {
+            "known": {"zero": 0, "best": 0, "constant_stop": 0, "shuffled": 0},
+            "other_size": 7,
+            "ascent_apart": 5,
+            "steady_courses": [False] * 40,
+            "start_gap": 0.0,
+            "oracle_falls": 0,
+            "parts_gap": 1e-17,
+            "effect_expected": True,
+            "accuracy_of": {"plain": 0.76, "random": 0.51},
+        },
+        "false": [
+            {"known": {"zero": 0, "best": 0, "constant_stop": 1, "shuffled": 0}},
+            {"ascent_apart": 0},
+            {"steady_courses": [True] * 3 + [False] * 37},
+            {"start_gap": 1.0},
+            {"oracle_falls": 1},
+            {"parts_gap": 0.01},
+            {"accuracy_of": {"plain": 0.51, "random": 0.51}},
+        ],
+    },
     "19_your_model": {
         "true": {
             "model": "",

@@ -14,11 +14,10 @@ from latentseek_core import embedded_benchmarks, load_benchmark
 from latentseek_core.answers import is_correct
 from latentseek_core.tiny import checks, maths, worked
 from latentseek_core.tiny.benchmark import DRAW, SPLITS, draw_tasks, write_splits
-from latentseek_core.tiny.card import EARLY
 from latentseek_core.tiny.examples import Encoder, Mixture, batches, draw_example, random_calculation
 from latentseek_core.tiny.measure import balanced, solved
 from latentseek_core.tiny.mistakes import draw_slips, flawed_answer, misread, near_miss
-from latentseek_core.tiny.recipes import RECIPES, train
+from latentseek_core.tiny.recipes import RECIPES
 from latentseek_core.tiny.tasks import LARGEST, Ref, Step, Task, Way, evaluate, sound
 from latentseek_core.tiny.train import Recipe, Stage, Trainer, grow, make_tokenizer, weighted_loss
 
@@ -270,16 +269,10 @@ def test_a_grown_model_computes_what_the_smaller_one_does(kind, layers):
 
 def test_the_recipes_are_of_two_architectures_and_two_sizes():
     sizes = {name: sum(p.numel() for p in AutoModelForCausalLM.from_config(r.config).parameters()) for name, r in RECIPES.items()}
-    assert len({name for name in sizes if not name.endswith(EARLY)}) == 4
+    assert len(sizes) == 4
     for name, size in sizes.items():
-        assert abs(size / 1e6 - float(name.split("-")[2][:-1])) < 0.1, (name, size)
+        assert abs(size / 1e6 - float(name.rsplit("-", 1)[1][:-1])) < 0.1, (name, size)
         assert name.split("-")[1] == RECIPES[name].config.model_type
-
-
-def test_an_early_model_needs_the_training_that_it_goes_on_from(tmp_path):
-    (early,) = [name for name in RECIPES if name.endswith(EARLY)]
-    with pytest.raises(ValueError, match=r"stages.3, which is not there; train tiny-qwen2-1.8m first"):
-        train(early, tmp_path)
 
 
 @pytest.mark.slow

@@ -19,11 +19,10 @@ from .examples import VERIFIERS, OwnAnswers, as_problem
 from .measure import ANSWER_TOKENS, Confusion, answers_of, answers_of_searches, solved, verifier_confusion
 from .recipes import RECIPES
 from .tasks import Task
-from .train import Recipe
 
 TEMPLATE = Path(__file__).resolve().parent / "card.md"
 NOTES = Path(__file__).resolve().parent / "notes"
-EARLY = "-early"  # a model as it was before its last stages has this behind its name
+EARLY = "-early"  # a model as it was before its last stage has this behind its name
 
 
 def install(trained: Path, name: str) -> Path:
@@ -136,16 +135,16 @@ def _percent(rate: dict[str, float]) -> str:
 
 
 def _card(name: str, m: dict[str, Any]) -> str:
-    recipe, note = RECIPES[name], NOTES / f"{name}.md"
+    recipe, note = RECIPES[name.removesuffix(EARLY)], NOTES / f"{name}.md"
     wrong, done = m["mistakes"], set(pd.read_csv(MODELS_FOLDER / name / "training.csv").stage)
     values = {
         "name": name,
-        "train": " and ".join(f"`latentseek tiny train {each}`" for each in (recipe.grown_from, name) if each),
+        "trained_as": name.removesuffix(EARLY),
         "architecture": type(recipe.config).__name__.removesuffix("Config"),
         "parameters": m["parameters"],
         "layers": recipe.config.num_hidden_layers,
         "width": recipe.config.hidden_size,
-        "start": _start(recipe),
+        "start": f"grown from {recipe.grown_from}" if recipe.grown_from else "trained from scratch",
         "weights_sha256": m["weights_sha256"],
         "benchmarks": "\n".join(
             f"| {b} | {rate['n']} | {_percent(rate)} | {_percent(m['accuracy']['json'][b])} |"
@@ -168,12 +167,6 @@ def _card(name: str, m: dict[str, Any]) -> str:
         "note": note.read_text(encoding="utf-8").strip() if note.is_file() else "",
     }
     return TEMPLATE.read_text(encoding="utf-8").format(**values).rstrip() + "\n"
-
-
-def _start(recipe: Recipe) -> str:
-    if recipe.grown_at:
-        return f"taken from stage {recipe.grown_at} of the training of {recipe.grown_from} and trained a little further"
-    return f"grown from {recipe.grown_from} and trained further" if recipe.grown_from else "trained from scratch"
 
 
 def _shares(stage) -> str:

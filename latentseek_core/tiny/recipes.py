@@ -77,25 +77,18 @@ GROWN = (
     ),
 )
 
-# The early model: the state after the third stage, which has drilled single claims only, with its first few verdicts on answers.
-FIRST_VERDICTS = (replace(STAGES[3], name="first verdicts", tokens=300_000),)
-
 RECIPES = {
     "tiny-qwen2-1.8m": Recipe(Qwen2Config(num_hidden_layers=4, **SHAPE), STAGES),
     "tiny-llama-1.8m": Recipe(LlamaConfig(num_hidden_layers=4, **SHAPE), STAGES),
     "tiny-qwen2-3.3m": Recipe(Qwen2Config(num_hidden_layers=8, **SHAPE), GROWN, grown_from="tiny-qwen2-1.8m"),
     "tiny-llama-3.3m": Recipe(LlamaConfig(num_hidden_layers=8, **SHAPE), GROWN, grown_from="tiny-llama-1.8m"),
-    "tiny-qwen2-1.8m-early": Recipe(
-        Qwen2Config(num_hidden_layers=4, **SHAPE), FIRST_VERDICTS, grown_from="tiny-qwen2-1.8m", grown_at=3
-    ),
 }
 
 
 def train(name: str, folder: Path, seed: int = 0) -> Path:
     """Trains an embedded model by its recipe in `folder` and returns the folder of the finished model.
 
-    A model that grows from another takes the one trained in the same `folder`, or else the one in the box; one that goes on from an
-    earlier stage of another needs that training in `folder`.
+    A model that grows from a smaller one takes the one trained in the same `folder`, or else the one in the box.
 
     Raises:
         ValueError: no recipe of that name, or no model to grow from.
@@ -104,12 +97,11 @@ def train(name: str, folder: Path, seed: int = 0) -> Path:
         raise ValueError(f"unknown embedded model {name!r}: there are recipes for {', '.join(RECIPES)}")
     recipe, small = RECIPES[name], None
     if recipe.grown_from:
-        trained = folder / recipe.grown_from / (f"stages/{recipe.grown_at}" if recipe.grown_at else "model")
-        places = [trained] if recipe.grown_at else [trained, MODELS_FOLDER / recipe.grown_from]
+        places = [folder / recipe.grown_from / "model", MODELS_FOLDER / recipe.grown_from]
         small = next((place for place in places if (place / "model.safetensors").is_file()), None)
         if small is None:
             raise ValueError(
-                f"{name} goes on from {' or '.join(map(str, places))}, which is not there; train {recipe.grown_from} first"
+                f"{name} grows from {recipe.grown_from}, which is neither in {folder} nor in the box; train that first"
             )
     Trainer(replace(recipe, seed=seed), folder / name, small=small).run()
     return folder / name / "model"

@@ -41,14 +41,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that makes an embedded model: its shape, the stages, the seed, the model that it grows from (if any), as that one was
-    after stage `grown_at`, or finished (0)."""
+    """Everything that makes an embedded model: its shape, the stages, the seed, the smaller model that it grows from (if any)."""
 
     config: PreTrainedConfig
     stages: tuple[Stage, ...]
     seed: int = 0
     grown_from: str = ""
-    grown_at: int = 0
     checkpoint_steps: int = 150
 
 

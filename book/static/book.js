@@ -1,0 +1,28 @@
+// Figures open large; a search works without a server.
+if (location.protocol === "file:" && window.DOCUMENTATION_OPTIONS) DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+
+document.addEventListener("DOMContentLoaded", () => {
+  const figures = document.querySelectorAll("article.bd-article img");
+  if (!figures.length) return;
+  const large = document.createElement("dialog");
+  large.className = "large";
+  large.append(document.createElement("img"));
+  large.addEventListener("click", () => large.close());
+  document.body.append(large);
+  for (const figure of figures) {
+    if (figure.closest("a[href]:not(.image-reference)")) continue;
+    const open = (event) => {
+      if (event.key && event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      large.firstChild.src = figure.src;
+      large.firstChild.alt = figure.alt;
+      large.showModal();
+    };
+    figure.classList.add("opens");
+    figure.tabIndex = 0;
+    figure.setAttribute("role", "button");
+    figure.title ||= "Open large";
+    figure.addEventListener("click", open);
+    figure.addEventListener("keydown", open);
+  }
+});

@@ -60,9 +60,12 @@ html_theme_options = {
     "use_fullscreen_button": False,
     "home_page_in_toc": True,
     "show_toc_level": 2,
+    "navbar_persistent": [],
+    "secondary_sidebar_items": {"**": ["page-toc"], "book/algorithm": []},
     "pygments_light_style": "a11y-light",
     "pygments_dark_style": "a11y-dark",
 }
+html_context = {"default_mode": "auto"}
 copybutton_selector = "div:not(.output) > div.highlight pre"
 
 

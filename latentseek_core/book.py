@@ -27,7 +27,7 @@ PARTS = {
 }
 PICTURES = ["notebooks/figures/*.*g", "book/*.*g", "data/*/*/*.png", "benchmarks/results/*.png"]
 BADGE = "![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)"
-API = """# `{name}`
+API = """# {short}
 
 ```{{eval-rst}}
 .. automodule:: {name}
@@ -130,8 +130,9 @@ def _api_pages(folder: Path) -> list[str]:
         name = ".".join(path.relative_to(CORE.parent).with_suffix("").parts)
         if path.stem == "__init__" or path.stem.endswith("_worker"):
             continue
-        first = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n\n")[0].replace("\n", " ")
-        _write(folder / f"{name}.md", API.format(name=name), path)
+        said = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        first = said.split("\n\n")[0].replace("\n", " ").replace("::", ":")
+        _write(folder / f"{name}.md", API.format(name=name, short=name.removeprefix("latentseek_core.")), path)
         rows.append((name, first))
     table = "\n".join(f"| [`{name.removeprefix('latentseek_core.')}`]({name}.md) | {first} |" for name, first in rows)
     toctree = "\n".join(["```{toctree}", ":hidden:", "", *(f"{name}.md" for name, _ in rows), "```"])

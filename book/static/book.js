@@ -6,7 +6,6 @@ document.addEventListener("DOMContentLoaded", () => {
   if (!figures.length) return;
   const large = document.createElement("dialog");
   large.className = "large";
-  large.append(document.createElement("img"));
   large.addEventListener("click", () => large.close());
   document.body.append(large);
   for (const figure of figures) {
@@ -14,8 +13,10 @@ document.addEventListener("DOMContentLoaded", () => {
     const open = (event) => {
       if (event.key && event.key !== "Enter" && event.key !== " ") return;
       event.preventDefault();
-      large.firstChild.src = figure.src;
-      large.firstChild.alt = figure.alt;
+      const image = document.createElement("img");
+      image.src = figure.src;
+      image.alt = figure.alt;
+      large.replaceChildren(image);
       large.showModal();
     };
     figure.classList.add("opens");

@@ -76,38 +76,33 @@ def build_book(out: Path, notebooks: Sequence[Path] | None = None, front: str = 
 
 
 def _lay_out(pages: Path, notebooks: Sequence[Path], front: str) -> None:
-    """Writes what Sphinx reads; files keep their times, so that what didn't change is not read again."""
-    shutil.rmtree(pages, ignore_errors=True)
-    found = {
-        path.relative_to(ROOT).as_posix(): path for path in _matching([pattern for part in PARTS.values() for pattern in part])
-    }
+    """Writes what Sphinx reads; what is there already stays untouched, so that Sphinx reads again only what has changed."""
+    found = {path.relative_to(ROOT).as_posix(): path for path in _matching([p for part in PARTS.values() for p in part])}
     found = {name: path for name, path in found.items() if not name.startswith("notebooks/")}
     found |= {f"notebooks/{path.name}": path for path in notebooks}
     pictures = {path.relative_to(ROOT).as_posix(): path for path in _matching(PICTURES)}
     code = {f"latentseek_core/{path.relative_to(CORE).as_posix()}": path for path in CORE.rglob("*.py")}
-    for name, path in (found | pictures | code).items():
-        (pages / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, pages / name)
+    contents = {name: path.read_bytes() for name, path in (found | pictures | code).items()}
     for name in found:
-        if name.endswith(".ipynb"):  # a badge is a picture from elsewhere
-            _write(pages / name, (pages / name).read_text("utf-8").replace(BADGE, "Open in Colab"), found[name])
-    api = _api_pages(pages / "api")
-    readme = ROOT / "README.md"
-    if front:
-        shutil.copy2(readme, pages / "README.md")
-    text = front or readme.read_text("utf-8")
-    _write(pages / "index.md", f"{text}\n\n{_contents([*found, *api], bool(front))}")
+        if name.endswith(".ipynb"):
+            contents[name] = contents[name].replace(BADGE.encode(), b"Open in Colab")  # a picture from elsewhere
+    api = _api_pages()
+    readme = (ROOT / "README.md").read_text("utf-8")
+    contents |= {"README.md": readme.encode()} if front else {}
+    contents |= {name: text.encode() for name, text in api.items()}
+    contents["index.md"] = f"{front or readme}\n\n{_contents([*found, 'api/index.md'], bool(front))}".encode()
+    for path in [path for path in pages.rglob("*") if path.is_file()]:
+        if path.relative_to(pages).as_posix() not in contents:
+            path.unlink()
+    for name, content in contents.items():
+        path = pages / name
+        if not path.is_file() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
 
 
 def _matching(patterns: list[str]) -> Iterator[Path]:
     yield from (path for pattern in patterns for path in sorted(ROOT.glob(pattern)) if path.is_file())
-
-
-def _write(path: Path, text: str, like: Path | None = None) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    if like:
-        os.utime(path, ns=(like.stat().st_atime_ns, like.stat().st_mtime_ns))
 
 
 def _contents(names: list[str], with_readme: bool) -> str:
@@ -123,23 +118,21 @@ def _contents(names: list[str], with_readme: bool) -> str:
     return "\n\n".join(blocks)
 
 
-def _api_pages(folder: Path) -> list[str]:
-    """A page a module, from its docstrings, and one that lists them; returns that one's name."""
-    rows = []
+def _api_pages() -> dict[str, str]:
+    """A page a module, from its docstrings, and one that lists them."""
+    pages, rows = {}, []
     for path in sorted(CORE.rglob("*.py"), key=lambda path: (path.parent != CORE, path.stem)):
-        name = ".".join(path.relative_to(CORE.parent).with_suffix("").parts)
         if path.stem == "__init__" or path.stem.endswith("_worker"):
             continue
+        name = ".".join(path.relative_to(CORE.parent).with_suffix("").parts)
         said = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-        first = said.split("\n\n")[0].replace("\n", " ").replace("::", ":")
-        _write(folder / f"{name}.md", API.format(name=name, short=name.removeprefix("latentseek_core.")), path)
-        rows.append((name, first))
+        rows.append((name, said.split("\n\n")[0].replace("\n", " ").replace("::", ":")))
+        pages[f"api/{name}.md"] = API.format(name=name, short=name.removeprefix("latentseek_core."))
     table = "\n".join(f"| [`{name.removeprefix('latentseek_core.')}`]({name}.md) | {first} |" for name, first in rows)
     toctree = "\n".join(["```{toctree}", ":hidden:", "", *(f"{name}.md" for name, _ in rows), "```"])
     public = "\n".join(f"   ~{name}" for name in _public_names())
     text = f"# API reference\n\n```{{eval-rst}}\nFrom ``import latentseek_core``:\n\n.. autosummary::\n\n{public}\n```\n\n"
-    _write(folder / "index.md", f"{text}## Modules\n\n| module | |\n|---|---|\n{table}\n\n{toctree}\n")
-    return ["api/index.md"]
+    return {"api/index.md": f"{text}## Modules\n\n| module | |\n|---|---|\n{table}\n\n{toctree}\n"} | pages
 
 
 def _public_names() -> list[str]:

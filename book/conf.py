@@ -38,7 +38,6 @@ myst_heading_anchors = 4
 suppress_warnings = ["config.cache"]
 
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 autodoc_inherit_docstrings = False
 autosummary_generate = False

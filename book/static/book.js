@@ -1,5 +1,5 @@
 // Figures open large; a search works without a server.
-if (location.protocol === "file:" && window.DOCUMENTATION_OPTIONS) DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 
 document.addEventListener("DOMContentLoaded", () => {
   const figures = document.querySelectorAll("article.bd-article img");
@@ -7,6 +7,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const large = document.createElement("dialog");
   large.className = "large";
   large.addEventListener("click", () => large.close());
+  large.addEventListener("keydown", (event) => event.key === "Escape" && large.close());
   document.body.append(large);
   for (const figure of figures) {
     if (figure.closest("a[href]:not(.image-reference)")) continue;

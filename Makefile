@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: run test check setup notebooks runs ledger bench clean
+.PHONY: run test check setup notebooks book runs ledger bench clean
 
 run: $(READY)  ## the quickstart notebook on an embedded model; prints its closing table
 	@$(BIN)/latentseek notebook notebooks/00_quickstart.ipynb
@@ -23,6 +23,9 @@ setup: $(READY)  ## only makes .venv and installs into it
 notebooks: $(READY)  ## executes all notebooks anew, in place
 	@for notebook in notebooks/*.ipynb; do $(BIN)/latentseek notebook $$notebook --in-place || exit 1; done
 	@mkdir -p notebooks/figures && cp out/quickstart/accuracy.* notebooks/figures/
+
+book: $(READY)  ## the web book, from the notebooks as they are: out/book/html/index.html
+	@$(BIN)/latentseek book
 
 # The committed runs on the smaller embedded models: all 1,000 test problems. What is finished is not done again.
 runs: $(READY)  ## measures the methods on the embedded models

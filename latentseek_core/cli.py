@@ -268,6 +268,36 @@ def notebook_command(
     typer.echo(f"the whole notebook: {executed}" if in_place else f"the whole story: {to_page(executed)}")
 
 
+@app.command("report")
+def report_command(
+    model: Annotated[str, typer.Option("--model", "-m", help="π: an embedded model's name, a folder, or a hub id.")],
+    benchmark: Annotated[str, typer.Option("--benchmark", "-b", help="Whose problems are asked.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The report's folder; what is finished there is not done again.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Few problems and iterations: does it work?")] = False,
+    only: Annotated[str, typer.Option(help="Some of the notebooks by their numbers: 02,06.")] = "",
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE, for every notebook that has it.")
+    ] = None,
+) -> None:
+    """Runs all notebooks that take a model on this one, then makes a book of them."""
+    from .report import report
+
+    given = {name: _from_here(value) for name, value in _pairs(parameter).items()}
+    with _resumable():
+        page = report(model, benchmark, out, quick=quick, only=only, parameters=given)
+    typer.echo(f"the report: {page}")
+
+
+@app.command("book")
+def book_command(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the pages and the site.")] = Path("out/book"),
+) -> None:
+    """Builds the book from the repository's pages and its executed notebooks."""
+    from .book import build_book
+
+    typer.echo(f"the book: {build_book(out)}")
+
+
 def _from_here(value: object) -> object:
     """A path that exists as seen from here, made absolute: the notebook runs in its own folder."""
     is_path = isinstance(value, str) and ("/" in value or Path(value).suffix) and Path(value).exists()

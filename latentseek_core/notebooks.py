@@ -18,13 +18,14 @@ from .prompts import prompt_style
 KERNEL = "python3"  # the one of the environment that this runs in
 
 
-def execute(path: Path, parameters: Mapping[str, Any], folder: Path | None) -> Path:
+def execute(path: Path, parameters: Mapping[str, Any], folder: Path | None, progress: bool = True) -> Path:
     """Executes a notebook and returns the path of the executed one.
 
     Args:
         path: the notebook.
         parameters: values for its `parameters` cell.
         folder: where the executed notebook and its page go; None executes in place and writes no page.
+        progress: show a bar of the cells.
 
     Raises:
         ValueError: no such notebook, a parameter that it doesn't have, or a value that the parameter can't take.
@@ -42,6 +43,7 @@ def execute(path: Path, parameters: Mapping[str, Any], folder: Path | None) -> P
             # Over socket files rather than ports where the system has them: nothing for the neighbours to listen to.
             how = {"transport": "ipc", "ip": str(Path(sockets) / "kernel")} if os.name == "posix" else {}
             where = {"kernel_name": KERNEL, "cwd": str(path.parent), "config": Config({"KernelManager": how})}
+            where["progress_bar"] = progress
             papermill.execute_notebook(str(path), str(executed), dict(parameters), **where)
     except PapermillExecutionError as error:
         raise RuntimeError(

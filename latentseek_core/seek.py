@@ -1,4 +1,4 @@
-"""LatentSeek (Algorithm 1 of arXiv 2505.13308): policy gradient on the latents of one answer, the model left as it is.
+"""LatentSeek (Algorithm 1 of arXiv 2505.13308): policy gradient on the latents of one answer, the model left as it is::
 
     x, z ← chain of thought;  r ← R(x, c)                      step 0
     while k ≤ K and r ≤ τ:

@@ -22,7 +22,7 @@ TOP = 10  # K of LTPO's confidence
 
 
 def confidence(log_probabilities: torch.Tensor, top: int = TOP) -> torch.Tensor:
-    """LTPO's reward (arXiv 2510.04182): −(1/|S|) Σ_{s∈S} (1/K) Σ_{j in the top K} log p_j(s), of `[S, vocabulary]`.
+    """LTPO's reward (arXiv 2510.04182): `−(1/|S|) Σ_{s∈S} (1/K) Σ_{j in the top K} log p_j(s)`, of `[S, vocabulary]`.
 
     It grows as the distributions get peaked, for then the ranks 2..K become unlikely; at least log K.
     """

@@ -40,7 +40,7 @@ class SeekStep:
 @dataclass(frozen=True, eq=False)
 class SeekResult:
     """A finished search. `stopped` is `threshold`, `max_iterations` (also where only the last reward passed τ: it is not tested any
-    more) or `no_latents` (ρT < 1); `latent_length` is N, `prompt_tokens` |c|."""
+    more) or `no_latents` (ρT < 1); `latent_length` is N, `prompt_tokens` is `|c|`."""
 
     problem_id: str
     steps: list[SeekStep]

@@ -1,11 +1,11 @@
-"""Sweeps: many runs from one YAML file.
+"""Sweeps: many runs from one YAML file::
 
-out: out/rho                       # the folder that the runs go into
-name: "{method}-rho{rho}"          # a run's folder, from its settings
-base: {model: tiny-qwen2-1.8m, benchmark: tiny-gsm, reward: psrm, limit: 200}
-grid:                              # each combination is a run; a list of grids does one after another
-  - {method: [cot]}
-  - {method: [latentseek], rho: [0.1, 0.2, 0.4]}
+    out: out/rho                       # the folder that the runs go into
+    name: "{method}-rho{rho}"          # a run's folder, from its settings
+    base: {model: tiny-qwen2-1.8m, benchmark: tiny-gsm, reward: psrm, limit: 200}
+    grid:                              # each combination is a run; a list of grids does one after another
+      - {method: [cot]}
+      - {method: [latentseek], rho: [0.1, 0.2, 0.4]}
 
 `recipe` in base or grid names published settings (patterns such as `table1/gsm8k-*` stand for all that match); `budget_from` in the
 grid names another run of the sweep.

@@ -19,6 +19,7 @@ FLOORS = [
     ["attempts", "rivals", "methods"],
     ["configs", "store", "origin", "runs", "sweeps"],
     ["stats", "cost", "calculations", "tables", "figures", "replay", "notebooks", "doctor", "measures", "ledger"],
+    ["book", "report"],
     ["cli"],
 ]
 WING = {"tiny"}

@@ -93,6 +93,8 @@ def stranger(tmp_path_factory) -> Path:
         "04_main_table",
         "05_trained_baselines",
         "06_iterations",
+        "07_extreme_scaling",
+        "08_statistics",
         "12_fraction_ratio",
         "13_word_clouds",
         "14_case_studies",

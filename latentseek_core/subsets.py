@@ -65,6 +65,45 @@ def cost_of_distinct(texts: np.ndarray, costs: np.ndarray) -> np.ndarray:
     return (costs[:, :, None] * (1 - missed[copies])).sum(1)
 
 
+def best_with_first(rewards: np.ndarray, values: np.ndarray, first_reward: np.ndarray, first_value: np.ndarray) -> np.ndarray:
+    """As `best_of`, with one answer `[P]` that always takes part beside the m samples and wins among equals: the greedy one."""
+    rewards, values = _alike(rewards, values)
+    return best_of(rewards, np.where(rewards > first_reward[:, None], values, first_value[:, None]))
+
+
+def until_accepted(
+    accepted: np.ndarray,
+    values: np.ndarray,
+    prices: np.ndarray,
+    first_accepted: np.ndarray,
+    first_value: np.ndarray,
+    first_price: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A first answer `[P]`, then samples until one is accepted, at most m = 0..N: the last answer's value and what all cost, both
+    `[P, N + 1]`, means over all orders of the samples.
+
+    Where a of N samples would be accepted, the first m are all refused in C(N − a, m) of C(N, m) cases.
+
+    Raises:
+        ValueError: arrays of unlike shapes.
+    """
+    accepted = np.asarray(accepted, dtype=bool)
+    (values, prices), _ = _alike(values, prices), _alike(accepted, values)
+    n, wins = accepted.shape[1], accepted.sum(1)
+    missed = np.array([[comb(n - a, m) / comb(n, m) for m in range(n + 1)] for a in wins])
+    # Means over accepted and over refused samples; where there are none, they don't count.
+    (hit, miss), (hit_price, miss_price) = (
+        ((of * accepted).sum(1) / np.maximum(wins, 1), (of * ~accepted).sum(1) / np.maximum(n - wins, 1))
+        for of in (values, prices)
+    )
+    value = hit[:, None] * (1 - missed) + miss[:, None] * missed
+    value[:, 0] = first_value
+    rounds = (missed[:, :-1] - missed[:, 1:]) * hit_price[:, None] + missed[:, 1:] * miss_price[:, None]
+    cost = np.concatenate([first_price[:, None], rounds], axis=1).cumsum(1)
+    done = np.asarray(first_accepted, dtype=bool)[:, None]
+    return np.where(done, first_value[:, None], value), np.where(done, first_price[:, None], cost)
+
+
 def _alike(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if first.shape != second.shape or first.ndim != 2:

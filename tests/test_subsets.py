@@ -1,12 +1,12 @@
 """What is read off a run of N samples for fewer of them, against all subsets taken one by one."""
 
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
 
 from latentseek_core.signals import majority
-from latentseek_core.subsets import best_of, cost_of_distinct, majority_of
+from latentseek_core.subsets import best_of, best_with_first, cost_of_distinct, majority_of, until_accepted
 
 RNG = np.random.default_rng(0)
 REWARDS = RNG.choice([-1.0, -0.5, -1 / 6, 0.0], (7, 6))  # few levels, so that ties are common
@@ -42,6 +42,36 @@ def test_equal_texts_are_judged_once():
     costs = np.array([[0 if t in row[:i] else price[t] for i, t in enumerate(row)] for row in texts.tolist()])
     brute = one_by_one(lambda p, subset: sum(price[t] for t in {texts[p, i] for i in subset}))
     assert cost_of_distinct(texts, costs) == pytest.approx(brute)
+
+
+FIRST_REWARD, FIRST_RIGHT = RNG.choice([-1.0, -0.5, -1 / 6, 0.0], 7), (RNG.random(7) < 0.5).astype(float)
+
+
+def test_a_first_answer_takes_part_and_wins_among_equals():
+    def chosen(p, subset):
+        best = max(subset, key=lambda i: REWARDS[p, i])
+        return RIGHT[p, best] if REWARDS[p, best] > FIRST_REWARD[p] else FIRST_RIGHT[p]
+
+    assert best_with_first(REWARDS, RIGHT, FIRST_REWARD, FIRST_RIGHT) == pytest.approx(one_by_one(chosen))
+
+
+def test_sampling_until_accepted_is_the_mean_over_all_orders():
+    accepted, prices, first_price = REWARDS > -0.2, RNG.integers(20, 90, (7, 6)), RNG.integers(20, 90, 7)
+    accepted[0], accepted[1] = True, False
+
+    def played(p, order) -> tuple[float, float]:
+        value, cost = FIRST_RIGHT[p], first_price[p]
+        for i in order if FIRST_REWARD[p] <= -0.2 else ():
+            value, cost = RIGHT[p, i], cost + prices[p, i]
+            if accepted[p, i]:
+                break
+        return value, cost
+
+    brute = np.array([[np.mean([played(p, o) for o in permutations(range(6), m)], axis=0) for m in range(7)] for p in range(7)])
+    first = FIRST_REWARD > -0.2, FIRST_RIGHT, first_price
+    value, cost = until_accepted(accepted, RIGHT, prices, *first)
+    assert value == pytest.approx(brute[..., 0])
+    assert cost == pytest.approx(brute[..., 1])
 
 
 def test_unlike_shapes_are_refused():

@@ -18,7 +18,7 @@ FLOORS = [
     ["settings", "variants", "optimisers", "steps", "seek", "rewards", "signals", "coherence"],
     ["attempts", "rivals", "methods"],
     ["configs", "store", "origin", "runs", "sweeps"],
-    ["stats", "cost", "calculations", "tables", "figures", "replay", "notebooks", "doctor", "measures", "ledger"],
+    ["stats", "subsets", "cost", "calculations", "tables", "figures", "replay", "notebooks", "doctor", "measures", "ledger"],
     ["book", "report"],
     ["cli"],
 ]

@@ -6,6 +6,7 @@ leads to its source. The README is the front page.
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -86,6 +87,8 @@ def _lay_out(pages: Path, notebooks: Sequence[Path], front: str) -> None:
     for name in found:
         if name.endswith(".ipynb"):
             contents[name] = contents[name].replace(BADGE.encode(), b"Open in Colab")  # a picture from elsewhere
+        elif name == "book/ledger.md":
+            contents[name] = _with_targets(contents[name].decode()).encode()
     api = _api_pages()
     readme = (ROOT / "README.md").read_text("utf-8")
     contents |= {"README.md": readme.encode()} if front else {}
@@ -99,6 +102,11 @@ def _lay_out(pages: Path, notebooks: Sequence[Path], front: str) -> None:
         if not path.is_file() or path.read_bytes() != content:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
+
+
+def _with_targets(text: str) -> str:
+    """Anchors as Sphinx knows them, where a page has those that GitHub knows; named so that none is taken for a name in the code."""
+    return re.sub(r"\]\(#([\w-]+)\)", r"](#claim-\1)", re.sub(r'<a id="([\w-]+)"></a>', r"(claim-\1)=", text))
 
 
 def _matching(patterns: list[str]) -> Iterator[Path]:

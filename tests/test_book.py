@@ -191,7 +191,7 @@ def test_a_report_on_a_model_never_seen_before_goes_on_where_it_was(stranger, tm
     monkeypatch.setattr("latentseek_core.report.build_book", lambda *args: front)
     assert report(str(stranger), "tiny-gsm", out, only="6", **how) == front
     with pytest.raises(ValueError, match="holds a report with another quick, True"):
-        report(str(stranger), "tiny-gsm", out, only="06")
+        report(str(stranger), "tiny-gsm", out, only="06", **how | {"quick": False})
 
 
 @pytest.mark.slow

@@ -42,7 +42,18 @@ def report(
         raise ValueError(f"none of these notebooks has a parameter {min(unknown)!r}")
     for path, given in chosen.items():
         check_parameters(path, given)
-    done = _begun(out, asked)
+    stopped = _execute_all(chosen, out, _begun(out, asked))
+    finished = [out / "notebooks" / path.name for path in chosen if path.stem not in stopped]
+    title = f"LatentSeek on {Path(model).name}"
+    page = build_book(out / "book", finished, _front(title, asked, finished, stopped), title) if finished else None
+    if stopped:
+        rest = f"; the book of the others: {page}" if page else ""
+        raise RuntimeError(f"{len(stopped)} of {len(chosen)} notebooks stopped: {'; '.join(stopped.values())}{rest}")
+    return page
+
+
+def _execute_all(chosen: Mapping[Path, dict[str, Any]], out: Path, done: dict[str, Any]) -> dict[str, str]:
+    """Executes what is not done yet and notes each as soon as it is; what stopped, with its reason."""
     stopped = {}
     with tqdm(chosen.items(), unit="notebook", desc="report") as bar:
         for path, given in bar:
@@ -59,13 +70,7 @@ def report(
             executed.replace(out / "notebooks" / path.name)
             done["notebooks"][path.stem] = made
             replace_file(out / "report.json", json.dumps(done, ensure_ascii=False, indent=1).encode())
-    finished = [out / "notebooks" / path.name for path in chosen if path.stem not in stopped]
-    title = f"LatentSeek on {Path(model).name}"
-    page = build_book(out / "book", finished, _front(title, asked, finished, stopped), title) if finished else None
-    if stopped:
-        rest = f"; the book of the others: {page}" if page else ""
-        raise RuntimeError(f"{len(stopped)} of {len(chosen)} notebooks stopped: {'; '.join(stopped.values())}{rest}")
-    return page
+    return stopped
 
 
 def _absolute(name: str) -> str:

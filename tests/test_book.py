@@ -14,7 +14,7 @@ import pytest
 import yaml
 from filelock import FileLock
 from test_notebooks import stranger  # noqa: F401
-from test_replay import CHROMIUM, Browser
+from test_replay import browser  # noqa: F401
 
 from latentseek_core import book as book_module
 from latentseek_core.book import ROOT, build_book, check_book_tools
@@ -97,15 +97,6 @@ def test_departures_lead_to_their_lines(site, pages):
         assert wanted.replace(r"\|", "|").strip() in lines[int(link.split("#L")[1]) - 1]
 
 
-@pytest.fixture
-def browser(tmp_path):
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed")
-    browser = Browser(tmp_path / "profile")
-    yield browser
-    browser.close()
-
-
 def complaints(browser) -> list[dict]:
     """What the browser says of a page, apart from what the theme notes for its makers."""
     return [event for event in browser.complaints if event["params"].get("type") not in ("log", "debug", "info")]
@@ -116,7 +107,7 @@ PICTURES = "[...document.images].filter(i => !i.complete || !i.naturalWidth).map
 
 
 @pytest.mark.slow
-def test_every_page_works_in_a_browser(site, pages, browser):
+def test_every_page_works_in_a_browser(site, pages, browser):  # noqa: F811
     """No complaint on the console, every picture and formula there, and no sideways scroll on a telephone."""
     browser("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
     drawn = 0
@@ -135,7 +126,7 @@ def test_every_page_works_in_a_browser(site, pages, browser):
 
 
 @pytest.mark.slow
-def test_a_figure_opens_large_and_closes_by_key(site, browser):
+def test_a_figure_opens_large_and_closes_by_key(site, browser):  # noqa: F811
     browser.open(site / "notebooks" / "06_iterations.html")
     assert browser.tell("document.querySelector('dialog.large').open") is False
     browser.tell("document.querySelector('article img.opens').click()")
@@ -147,7 +138,7 @@ def test_a_figure_opens_large_and_closes_by_key(site, browser):
 
 
 @pytest.mark.slow
-def test_search_finds_and_the_theme_turns_dark(site, browser):
+def test_search_finds_and_the_theme_turns_dark(site, browser):  # noqa: F811
     browser.open(SimpleNamespace(as_uri=lambda: f"{(site / 'search.html').as_uri()}?q=control"))
     found = "new Promise(tell => { const look = () => document.querySelectorAll('ul.search li').length > 3 ? tell(1) : setTimeout(look, 50); look() })"
     browser("Runtime.evaluate", expression=found, awaitPromise=True)

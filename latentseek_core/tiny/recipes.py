@@ -59,21 +59,15 @@ STAGES = (
 # A grown model can do at once what the smaller one does; it goes on with the smaller one's mixture, on its own answers.
 GROWN = (
     Stage("settle", 1_500_000, Mixture(solve=0.4, maths=0.2, drill=0.1, equations=0.05, verify=0.25, shots=0.06), 2e-3),
-    Stage(
-        "own answers",
-        4_000_000,
-        Mixture(solve=0.4, maths=0.14, drill=0.04, equations=0.04, verify=0.38, own=0.6, shots=0.06),
-        2e-3,
-        decay=True,
-        sample_own=2400,
+    replace(
+        STAGES[-2],
+        tokens=4_000_000,
+        mixture=Mixture(solve=0.4, maths=0.14, drill=0.04, equations=0.04, verify=0.38, own=0.6, shots=0.06),
     ),
-    Stage(
-        "own answers again",
-        3_000_000,
-        Mixture(solve=0.34, maths=0.12, drill=0.02, equations=0.04, verify=0.48, own=0.6, shots=0.05),
-        2e-3,
-        decay=True,
-        sample_own=2400,
+    replace(
+        STAGES[-1],
+        tokens=3_000_000,
+        mixture=Mixture(solve=0.34, maths=0.12, drill=0.02, equations=0.04, verify=0.48, own=0.6, shots=0.05),
     ),
 )
 

@@ -97,9 +97,9 @@ def test_departures_lead_to_their_lines(site, pages):
         assert wanted.replace(r"\|", "|").strip() in lines[int(link.split("#L")[1]) - 1]
 
 
-def complaints(browser) -> list[dict]:
+def complaints(chromium) -> list[dict]:
     """What the browser says of a page, apart from what the theme notes for its makers."""
-    return [event for event in browser.complaints if event["params"].get("type") not in ("log", "debug", "info")]
+    return [event for event in chromium.complaints if event["params"].get("type") not in ("log", "debug", "info")]
 
 
 READY = "!window.MathJax || !MathJax.startup || !MathJax.startup.promise ? 0 : MathJax.startup.promise.then(() => 1)"

@@ -320,13 +320,24 @@ def train_command(
 def measure_command(
     name: Annotated[str, typer.Argument(help="The embedded model's name.")],
     trained: Annotated[Path | None, typer.Option(help="A freshly trained model's folder, put in the box first.")] = None,
+    again: Annotated[
+        int | None,
+        typer.Option(
+            help="The seed that `trained` was trained with: it stays out of the box, whose card says which figures moved."
+        ),
+    ] = None,
 ) -> None:
     """Measures an embedded model on its benchmarks and writes its card."""
-    from .tiny.card import install, measure, write_card
+    from .tiny.card import install, measure, measure_again, write_card
 
+    if again is not None:
+        if trained is None:
+            raise ValueError("--again needs the other training's folder: --trained FOLDER/model")
+        typer.echo(f"measured: {measure_again(trained, name, again)}; figures that moved are in the card of {name}")
+        return
     if trained:
-        install(trained, name)
-    typer.echo(f"card: {write_card(name, measure(name))}")
+        install(trained, MODELS_FOLDER / name)
+    typer.echo(f"card: {write_card(name, measure(MODELS_FOLDER / name))}")
 
 
 @tiny.command("outcome")

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from scipy.stats import fisher_exact
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
 from latentseek_core import embedded_benchmarks, load_benchmark
 from latentseek_core.answers import is_correct
-from latentseek_core.tiny import checks, maths, worked
+from latentseek_core.tiny import checks, maths, report, worked
 from latentseek_core.tiny.benchmark import DRAW, SPLITS, draw_tasks, write_splits
 from latentseek_core.tiny.examples import Encoder, Mixture, batches, draw_example, random_calculation
 from latentseek_core.tiny.measure import balanced, solved
@@ -329,3 +330,22 @@ def test_problems_of_the_box_and_of_files(tmp_path):
         load_benchmark("tiny-gsm", split="dev")
     with pytest.raises(ValueError, match="limit is 0"):
         load_benchmark("tiny-gsm", limit=0)
+
+
+def test_two_trainings_are_compared_figure_by_figure():
+    rate = {"n": 1000, "accuracy": 0.5}
+    counts = {"n_right": 200, "true_accept": 0.9, "n_wrong": 0, "true_reject": None}
+
+    def measured(story: float) -> dict:
+        boxed = {"tiny-gsm": {"n": 1000, "accuracy": story}}
+        verdicts = {"first answers": {"reward": counts}}
+        return {"accuracy": {"boxed": boxed}, "few_shot": rate, "begun_with": {"First": rate}, "verifier": verdicts}
+
+    table = report.moved(measured(0.5), measured(0.6)).set_index("figure")
+    assert table.points["tiny-gsm, prompt boxed"] == pytest.approx(10)
+    assert table.p["tiny-gsm, prompt boxed"] == pytest.approx(fisher_exact([[500, 500], [600, 400]]).pvalue)
+    assert list(table.index[table.p < 0.05]) == ["tiny-gsm, prompt boxed"]
+    assert not any("refused" in figure for figure in table.index)  # of nothing
+    said = report.moved_said(table.reset_index())
+    assert said.startswith("Of 4 figures 1 differ") and "tiny-gsm, prompt boxed (+10.0)" in said
+    assert "1 after" not in report.moved_said(report.moved(measured(0.5), measured(0.5)))

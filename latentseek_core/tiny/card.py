@@ -13,7 +13,7 @@ from .. import figures
 from ..policy import MODELS_FOLDER, Policy
 from ..prompts import render_prompt
 from ..stats import interval
-from . import checks
+from . import checks, report
 from .benchmark import SPLITS, draw_problems, draw_tasks
 from .examples import VERIFIERS, OwnAnswers, as_problem
 from .measure import ANSWER_TOKENS, Confusion, answers_of, answers_of_searches, solved, verifier_confusion
@@ -22,15 +22,16 @@ from .tasks import Task
 
 TEMPLATE = Path(__file__).resolve().parent / "card.md"
 NOTES = Path(__file__).resolve().parent / "notes"
+AGAIN = "again.json"  # what was measured of a training with another seed
 EARLY = "-early"  # a model as it was before its last stage has this behind its name
 
 
-def install(trained: Path, name: str) -> Path:
-    """Copies a trained model to where embedded models lie, with its verifier prompts and the log of its training.
+def install(trained: Path, folder: Path) -> Path:
+    """Copies a trained model into a folder such as embedded models have, with its verifier prompts and the log of its training.
 
     `trained` is the folder of the finished model, or of a stage of it.
     """
-    folder, training = MODELS_FOLDER / name, trained.parent if trained.name == "model" else trained.parents[1]
+    training = trained.parent if trained.name == "model" else trained.parents[1]
     shutil.copytree(trained, folder, dirs_exist_ok=True)
     (folder / "prompts").mkdir(exist_ok=True)
     shutil.copy(VERIFIERS, folder / "prompts" / "verifiers.yaml")
@@ -40,21 +41,21 @@ def install(trained: Path, name: str) -> Path:
         log = log[log.stage.isin(log.stage.unique()[: int(trained.name)])]
         log.to_csv(folder / "training.csv", index=False)
     figures.set_style()
-    figures.plot_training({name: log}).savefig(folder / "training.png", bbox_inches="tight", dpi=80)
+    figures.plot_training({folder.name: log}).savefig(folder / "training.png", bbox_inches="tight", dpi=80)
     return folder
 
 
-def measure(name: str, judged: int = 400) -> dict[str, Any]:
+def measure(folder: Path, judged: int = 400) -> dict[str, Any]:
     """Greedy answers to every test problem of the three benchmarks in both formats, and verdicts on `judged` stories: on the first
     answers, and on those of searches. `judged` = 0 leaves the verdicts out."""
-    policy = Policy.from_pretrained(name)
+    policy = Policy.from_pretrained(folder)
     tasks = {benchmark: draw_tasks(benchmark, "test", splits["test"], seed=0) for benchmark, splits in SPLITS.items()}
     tasks["tiny-aime (wide)"] = draw_tasks("tiny-aime", "wide", SPLITS["tiny-aime"]["wide"], seed=0)
     answers = {style: {b: answers_of(policy, t, style=style) for b, t in tasks.items()} for style in ("boxed", "json")}
     stories, first = tasks["tiny-gsm"], answers["boxed"]["tiny-gsm"]
-    log = pd.read_csv(MODELS_FOLDER / name / "training.csv")
+    log = pd.read_csv(folder / "training.csv")
     return {
-        "weights_sha256": hashlib.sha256((MODELS_FOLDER / name / "model.safetensors").read_bytes()).hexdigest(),
+        "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
         "parameters": sum(p.numel() for p in policy.model.parameters()),
         "training_minutes": round(log.seconds.max() / 60, 1),
         "training_tokens": int(log.tokens.max()),
@@ -122,12 +123,41 @@ def _rate(tasks: list[Task], answers: list[str]) -> dict[str, float]:
     return {"n": len(right), "accuracy": sum(right) / len(right), "low": low, "high": high}
 
 
+def measure_again(trained: Path, name: str, seed: int) -> Path:
+    """Measures a training with another seed; the card of the model in the box then says which figures moved.
+
+    Returns the folder that the other model can be loaded from, beside its training.
+    """
+    folder = install(trained, trained.parent / f"{name}-seed{seed}")
+    (MODELS_FOLDER / name / AGAIN).write_text(json.dumps({"seed": seed} | measure(folder), indent=1) + "\n")
+    write_card(name, json.loads((MODELS_FOLDER / name / "measured.json").read_text()))
+    return folder
+
+
 def write_card(name: str, measured: dict[str, Any]) -> Path:
     """Writes `measured.json` and the card; `notes/NAME.md`, where there is one, is its last section."""
     folder = MODELS_FOLDER / name
     (folder / "measured.json").write_text(json.dumps(measured, indent=1) + "\n")
     (folder / "README.md").write_text(_card(name, measured), encoding="utf-8")
     return folder / "README.md"
+
+
+def _moved(folder: Path, measured: dict[str, Any]) -> str:
+    """The section on a training with another seed, where there was one."""
+    if not (folder / AGAIN).is_file():
+        return ""
+    again = json.loads((folder / AGAIN).read_text())
+    table = report.moved(measured, again)
+    rows = "\n".join(
+        f"| {row.figure} | {report.written(row.here)} | {report.written(row.again)} | {row.points:+.1f} | {row.p:.2g} |"
+        for row in table.itertuples()
+    )
+    return (
+        f"\n## The same recipe with seed {again['seed']}\n\nTrained by `latentseek tiny train {folder.name} --seed {again['seed']}` in "
+        f"{again['training_minutes']:.0f} minutes, measured in the same way; the weights are not in the box (SHA-256 "
+        f"`{again['weights_sha256']}`). {report.moved_said(table)}\n\n| figure | in the box | seed {again['seed']} | points | p |\n"
+        f"|---|---|---|---|---|\n{rows}\n"
+    )
 
 
 def _percent(rate: dict[str, float]) -> str:
@@ -161,6 +191,7 @@ def _card(name: str, m: dict[str, Any]) -> str:
         "stages": "\n".join(
             f"| {s.name} | {s.tokens / 1e6:.1f} M | {s.learning_rate:g} | {_shares(s)} |" for s in recipe.stages if s.name in done
         ),
+        "moved": _moved(MODELS_FOLDER / name, m),
         "seed": recipe.seed,
         "minutes": m["training_minutes"],
         "tokens": m["training_tokens"] / 1e6,

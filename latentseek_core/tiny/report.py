@@ -4,12 +4,14 @@ Everything is counted from answers and verdicts that are already written down; n
 number that it is of, and with its 95 % interval.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy.stats import fisher_exact
 
-from ..stats import interval
+from ..stats import holm, interval
 from . import checks
 from .benchmark import draw_tasks
 from .tasks import Task
@@ -132,6 +134,37 @@ def measured_rates(verdicts: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
             found = share(round((counts[known] or 0) * counts[n]), counts[n])
             table.append({"check": name, "rate": rate, **found})
     return pd.DataFrame(table)
+
+
+def moved(measured: Mapping[str, Any], again: Mapping[str, Any]) -> pd.DataFrame:
+    """Each share in two trainings' `measured.json`: what it is of (`figure`), both as `share` gives them (`here`, `again`), the
+    difference in `points`, and the `p` of Fisher's exact test. Shares of nothing are left out."""
+    table = []
+    for (figure, here), (_, there) in zip(_shares_of(measured), _shares_of(again), strict=True):
+        counts = [(round(row["share"] * row["n"]), row["n"]) for row in (here, there) if row["n"]]
+        if len(counts) == 2:
+            p = fisher_exact([(right, n - right) for right, n in counts]).pvalue
+            points = 100 * (there["share"] - here["share"])
+            table.append({"figure": figure, "here": here, "again": there, "points": points, "p": p})
+    return pd.DataFrame(table)
+
+
+def _shares_of(measured: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for row in accuracy_table(measured).to_dict("records"):
+        yield f"{row['benchmark']}, {row['asked']}", row
+    for source, verdicts in measured["verifier"].items():
+        for row in measured_rates(verdicts).to_dict("records"):
+            yield f"{row['check']}, {source}, {row['rate']}", row
+
+
+def moved_said(table: pd.DataFrame, level: float = 0.05) -> str:
+    """How many figures moved by more than chance, in words: after Holm's correction, and before it."""
+    some, sure = table[table.p < level], table[np.array(holm(table.p)) < level]
+    which = "; ".join(f"{row.figure} ({row.points:+.1f})" for row in sure.itertuples())
+    return (
+        f"Of {len(table)} figures {len(some)} differ by Fisher's exact test at p < {level} (about {level * len(table):.1f} would by chance), "
+        f"{len(sure)} after Holm's correction{f': {which}' if which else ''}."
+    )
 
 
 def judge_worth(rates: pd.DataFrame, name: str = "reward") -> float:

@@ -347,5 +347,6 @@ def test_two_trainings_are_compared_figure_by_figure():
     assert list(table.index[table.p < 0.05]) == ["tiny-gsm, prompt boxed"]
     assert not any("refused" in figure for figure in table.index)  # of nothing
     said = report.moved_said(table.reset_index())
-    assert said.startswith("Of 4 figures 1 differ") and "tiny-gsm, prompt boxed (+10.0)" in said
+    assert said.startswith("Of 4 figures 1 differ")
+    assert "tiny-gsm, prompt boxed (+10.0)" in said
     assert "1 after" not in report.moved_said(report.moved(measured(0.5), measured(0.5)))

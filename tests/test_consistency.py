@@ -36,7 +36,7 @@ ALIASES = [
     (r"self-reward", "self"),
     (r"\bn ?=? ?3\b|\b3 samples|\bk ?=? ?10\b", " "),
 ]
-MODEL = re.compile(r"tiny-(?:qwen2|llama)-[0-9.]+m(?:-early)?")
+MODEL = re.compile(r"tiny-(?:qwen2|llama)-[0-9.]+m(?:-early|-seed[0-9]+)?|qwen2\.5-coder-0\.5b")
 BENCHMARK = re.compile(r"tiny-(?:gsm|math|aime)(?: \(wide\))?(?![-\w])|gsm8k|math500|aime2024")
 NUMBER = r"(\d+(?:\.\d+)?)"
 FIGURE = re.compile(rf"{NUMBER}% \[{NUMBER}%, {NUMBER}%\](?: of ([\d,]+))?")
@@ -132,8 +132,9 @@ def of_markdown(text: str, place: str) -> list[Fact]:
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if header is None:
             header = cells
-        elif named := re.fullmatch(rf"\*({MODEL.pattern})\*", cells[0]):
-            given = given._replace(model=named[1])
+        elif named := re.fullmatch(rf"\*({MODEL.pattern})(?:, ([\d,]+) problems of (\S+))?\*", cells[0]):
+            other = {"n": named[2], "benchmark": named[3]} if named[2] else {}
+            given = given._replace(model=named[1], **other)
         elif len(cells) == len(header):
             found += of_table([dict(zip(header, cells, strict=True))], given, place)
     return found

@@ -435,6 +435,24 @@ DOCTORED = {
             {"right_now": 22},
         ],
     },
+    "21_real_model": {
+        "true": {
+            "broken_by_oracle": 0,
+            "same_problems": True,
+            "same_first": 0.99,
+            "without_tokens": 0,
+            "overspent": -900,
+            "outside": [],
+        },
+        "false": [
+            {"broken_by_oracle": 1},
+            {"same_problems": False},
+            {"same_first": 0.5},
+            {"without_tokens": 3},
+            {"overspent": 1},
+            {"outside": [2]},
+        ],
+    },
     "05_trained_baselines": {
         "true": {
             "model": "tiny-qwen2-1.8m",

@@ -1,6 +1,7 @@
 """Figures and coloured texts, in one style: readable in grey and by colour-blind eyes."""
 
 import html
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
@@ -65,6 +66,28 @@ def coloured_diff(before: str, after: str) -> str:
         if came := html.escape(" ".join(new[c:d])):
             parts.append(f'<ins style="background:#cfe3f2">{came}</ins>')
     return f'<div style="line-height:1.7">{" ".join(parts)}</div>'
+
+
+def plot_clouds(lines: Mapping[str, Sequence[Mapping[str, int]]], titles: Sequence[str], seed: int = 0) -> plt.Figure:
+    """Word clouds as in the paper's Figure 7: a line of them for each entry, one for each place in the answer.
+
+    Args:
+        lines: by the line's name, how often each word stands at each place; words that end in a star, which are none, get a colour.
+        titles: of the places, in order.
+        seed: where the words are put.
+    """
+    from wordcloud import WordCloud
+
+    look = {"width": 640, "height": 420, "max_font_size": 130, "background_color": "white", "random_state": seed}
+    look["color_func"] = lambda word, **_: "#b34d00" if word.endswith("*") else "#12395b"
+    size = {"figsize": (11, 2.8 * len(lines)), "squeeze": False, "layout": "constrained"}
+    figure, axes = plt.subplots(len(lines), len(titles), **size)
+    for (name, counts), row in zip(lines.items(), axes, strict=True):
+        for sizes, title, ax in zip(counts, titles, row, strict=True):
+            ax.imshow(WordCloud(**look).generate_from_frequencies(sizes), interpolation="bilinear")
+            ax.set(xticks=[], yticks=[], title=f"{title}: {len(sizes)} different")
+        row[0].set_ylabel(name, fontsize=13)
+    return figure
 
 
 def marked_tokens(tokens: list[str], changed: list[int], n_latents: int) -> str:

@@ -24,6 +24,7 @@ FLOORS = [
         "decomposition",
         "cost",
         "calculations",
+        "wording",
         "tables",
         "figures",
         "replay",

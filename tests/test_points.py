@@ -443,7 +443,7 @@ DOCTORED = {
             "uncounted": 0,
             "fallen": 0,
             "same_first": 0.99,
-            "overspent": -900,
+            "overspent": 0.001,
             "outside": [],
         },
         "false": [
@@ -453,7 +453,7 @@ DOCTORED = {
             {"uncounted": 3},
             {"fallen": 1},
             {"same_first": 0.5},
-            {"overspent": 1},
+            {"overspent": 0.5},
             {"outside": [2]},
         ],
     },

@@ -442,6 +442,7 @@ DOCTORED = {
             "same_first": 0.99,
             "without_tokens": 0,
             "overspent": -900,
+            "one_answer": 400,
             "outside": [],
         },
         "false": [
@@ -449,7 +450,7 @@ DOCTORED = {
             {"same_problems": False},
             {"same_first": 0.5},
             {"without_tokens": 3},
-            {"overspent": 1},
+            {"overspent": 401},
             {"outside": [2]},
         ],
     },

@@ -23,6 +23,7 @@ class Options:
         shots: solved problems that `few_shot` shows before the question.
         token_pool: answer tokens that the problems of a batch together may cost; only `resample` asks.
         n_thoughts, sigma, sigma_decay: of `ltpo`: k, the placeholders; σ of the first step, and γ.
+        thoughts: of `ltpo`: `ltpo`, or a YAML file like it, whose note tells the model of the placeholders; `ltpo_bare` has none.
         cold_entropy, cold_steps: of `soft_thinking`: it stops after so many tokens in a row whose entropy, in nats, is below this.
     """
 
@@ -33,6 +34,7 @@ class Options:
     shots: tuple[Problem, ...] = ()
     token_pool: int | None = None
     n_thoughts: int = 10
+    thoughts: str = "ltpo"
     sigma: float = 0.1
     sigma_decay: float = 0.99
     cold_entropy: float = 0.01

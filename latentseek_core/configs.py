@@ -35,7 +35,7 @@ class RunConfig(BaseModel):
             where empty).
         n_samples: N of `best_of_n`, `self_consistency` and the reward `majority`; M of variants that sample; `temperature` of all that
             is sampled.
-        n_thoughts, sigma, sigma_decay, cold_entropy, cold_steps: of `ltpo` and `soft_thinking` (`Options`).
+        n_thoughts, thoughts, sigma, sigma_decay, cold_entropy, cold_steps: of `ltpo` and `soft_thinking` (`Options`).
         budget_from: a finished run; `resample` may spend as many answer tokens on each batch of problems as that run did (on all of
             them together where `batch_size` holds all).
         recipe: the name of the published setting that the run started from.
@@ -85,6 +85,7 @@ class RunConfig(BaseModel):
     kick_variance: float = 0.5
     middle_from: float = 0.4
     n_thoughts: int = Field(10, ge=1)
+    thoughts: str = "ltpo"
     sigma: float = Field(0.1, gt=0, allow_inf_nan=False)
     sigma_decay: float = Field(0.99, gt=0, le=1)
     cold_entropy: float = Field(0.01, ge=0)

@@ -113,6 +113,38 @@ def compare(first: Track, second: Track, budgets: Sequence[float], seed: int = 0
     return pd.DataFrame({"budget": budgets, "difference": gaps[0], "low": low, "high": high})
 
 
+def within(rows: pd.DataFrame, ids: Sequence[str], pool: float) -> tuple[np.ndarray, int]:
+    """A run as if its problems together might have spent no more than `pool` tokens on answers and verdicts.
+
+    As in `resample`, iterations are done for all problems before the next begins, and what is left for the last one goes to the
+    first problems: each is right or wrong, so that McNemar's test applies. A run that spends less is as it is.
+
+    Args:
+        rows: one whole run as `load_runs` gives it.
+        ids: the problems, in the order wanted.
+
+    Returns:
+        Whether each problem's last affordable answer is right, `[n]`, and the tokens spent.
+
+    Raises:
+        ValueError: the pool doesn't even pay the first answers, or the run lacks a problem.
+    """
+    steps = rows.set_index("problem_id").steps
+    if missing := [problem for problem in ids if problem not in steps.index]:
+        raise ValueError(f"the run has no problem {missing[0]}; compare on problems that all runs have")
+    searches = [steps[problem] for problem in ids]
+    right, spent = np.zeros(len(searches), dtype=bool), 0
+    for k, i in sorted((k, i) for i, one in enumerate(searches) for k in range(len(one))):
+        step = searches[i][k]
+        price = step["decoded_tokens"] + step["verifier_tokens"]
+        if spent + price > pool:
+            if k == 0:
+                raise ValueError(f"{pool:.0f} tokens don't pay for the first answers of {len(ids)} problems")
+            break
+        right[i], spent = step["correct"], spent + price
+    return right, spent
+
+
 def difference(before: Sequence[float], after: Sequence[float]) -> Estimate:
     """Mean of `after` minus mean of `before` on the same problems: BCa where it is defined, else the percentile interval.
 

@@ -65,7 +65,7 @@ def ltpo(
 
     R is `confidence` at the placeholders and one place behind. k = `n_thoughts`, σ = `sigma`, γ = `sigma_decay`; the defaults, η and
     the steps included, are those of the authors' code. The placeholder is the tokenizer's unknown token, else its padding, else its
-    end (they take a reserved one of Llama's); the words around it, in `prompts/ltpo.yaml`, are ours.
+    end (they take a reserved one of Llama's); the words around it, in `prompts/ltpo.yaml`, are ours, and `thoughts` names others.
     """
     for batch in batches(problems, options.batch_size):
         attempts, heads, tails = [Attempts(policy, problem, options) for problem in batch], [], []
@@ -111,7 +111,7 @@ def search_thoughts(
 
 def _around_thoughts(policy: Policy, problem: Problem, options: Options) -> tuple[list[int], list[int]]:
     """The prompt up to the placeholders, and from them on."""
-    text = load_prompt("ltpo", policy.folder)
+    text = load_prompt(options.thoughts, policy.folder)
     messages = render_prompt(problem, style=options.prompt, folder=policy.folder)
     messages[-1]["content"] += fill(text["note"], {"count": str(options.n_thoughts)}) + text["place"]
     before, _, after = policy.render(messages).partition(text["place"])

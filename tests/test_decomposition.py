@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentseek_core.decomposition import Track, at_budgets, compare, curve, difference, parts, track
+from latentseek_core.decomposition import Track, at_budgets, compare, curve, difference, parts, track, within
 
 
 def steps(*answers):
@@ -121,3 +121,26 @@ def test_a_difference_has_an_interval_even_where_bca_has_none():
     assert (found.estimate, found.low, found.high) == (0.5, 0, 1)
     with pytest.raises(ValueError, match="2 values against 1"):
         difference([0, 0], [1])
+
+
+def test_a_pool_is_spent_round_by_round_and_its_rest_on_the_first_problems():
+    searches = {
+        "a": steps((False, 10, 5, -1.0), (True, 10, 0, -0.5), (False, 10, 0, -0.5)),
+        "b": steps((False, 10, 5, -1.0), (True, 20, 0, 0.0)),
+        "c": steps((True, 10, 0, 0.0)),
+    }
+    found = {pool: within(rows(searches), ["a", "b", "c"], pool) for pool in (40, 50, 69, 70, 79, 80, 1000)}
+    assert {pool: (right.tolist(), spent) for pool, (right, spent) in found.items()} == {
+        40: ([False, False, True], 40),
+        50: ([True, False, True], 50),
+        69: ([True, False, True], 50),
+        70: ([True, True, True], 70),
+        79: ([True, True, True], 70),
+        80: ([False, True, True], 80),
+        1000: ([False, True, True], 80),
+    }
+    assert within(rows(searches), ["b", "a"], 50)[0].tolist() == [True, False]
+    with pytest.raises(ValueError, match="39 tokens don't pay for the first answers of 3 problems"):
+        within(rows(searches), ["a", "b", "c"], 39)
+    with pytest.raises(ValueError, match="the run has no problem d"):
+        within(rows(searches), ["a", "d"], 100)

@@ -178,6 +178,11 @@ def test_ltpo_puts_its_placeholders_at_the_end_of_the_question():
     assert text.rstrip().endswith("use them where they help.")
     assert tail[:4] == [policy.tokenizer.pad_token_id] * 4
     assert policy.decode_text(tail[4:], special_tokens=True) == "<|assistant|>"
+    bare, same = _around_thoughts(policy, random_problems(1)[0], Options(n_thoughts=4, thoughts="ltpo_bare"))
+    assert policy.decode_text(bare, special_tokens=True) == text.partition("\n\nBehind")[0]
+    assert same == tail
+    with pytest.raises(ValueError, match="unknown prompt 'nowhere'"):
+        _around_thoughts(policy, random_problems(1)[0], Options(thoughts="nowhere"))
 
 
 # --- Soft Thinking ---

@@ -145,6 +145,43 @@ def within(rows: pd.DataFrame, ids: Sequence[str], pool: float) -> tuple[np.ndar
     return right, spent
 
 
+def standings(rows: pd.DataFrame, published: str) -> pd.DataFrame:
+    """What each setting solves within the tokens of the published one: a row for each setting and model, with n, accuracy and tokens.
+
+    A model's pool is what the published setting spent there on answers and verdicts; every run is cut at it, as `within` does.
+
+    Args:
+        rows: whole runs under one judge, as `load_runs` gives them, with a column `setting`; one run for each setting and model.
+        published: the setting whose tokens count, and whose problems.
+
+    Raises:
+        ValueError: a model without the published setting, or a run that lacks a problem of it.
+    """
+    table = []
+    for model, own in rows.groupby("model", sort=False):
+        base = own[own.setting == published]
+        if base.empty:
+            raise ValueError(
+                f"{model} has no run of the setting {published}, within whose tokens the others are read; make it first"
+            )
+        ids, pool = list(base.problem_id), float(base[["answer_tokens", "verifier_tokens"]].to_numpy().sum())
+        for name, run in own.groupby("setting", sort=False):
+            right, spent = within(run, ids, pool)
+            row = {"setting": name, "model": model, "n": len(ids), "accuracy": right.mean(), "tokens": spent / len(ids)}
+            table.append(row)
+    return pd.DataFrame(table)
+
+
+def chosen(table: pd.DataFrame) -> str:
+    """The setting of `standings` with the best mean accuracy over all models; of equals the one that spends fewer tokens.
+
+    Settings that some model has no run of are passed over.
+    """
+    whole = table.groupby("setting").filter(lambda runs: len(runs) == table.model.nunique())
+    means = whole.groupby("setting")[["accuracy", "tokens"]].mean().round(9)  # so that equal means are equal
+    return means.sort_values(["accuracy", "tokens"], ascending=[False, True]).index[0]
+
+
 def difference(before: Sequence[float], after: Sequence[float]) -> Estimate:
     """Mean of `after` minus mean of `before` on the same problems: BCa where it is defined, else the percentile interval.
 

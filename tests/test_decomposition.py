@@ -146,6 +146,14 @@ def test_a_pool_is_spent_round_by_round_and_its_rest_on_the_first_problems():
         within(rows(searches), ["a", "d"], 100)
 
 
+@pytest.mark.parametrize("order", [["p-2", "p-10", "p-1"], ["p-10", "p-1", "p-2"]])
+def test_what_is_left_of_a_pool_goes_by_number_whatever_the_order_of_the_rows(order):
+    searches = {problem: steps((False, 10, 0, -1.0), (True, 10, 0, 0.0)) for problem in order}
+    right, spent = within(rows(searches), order, 50)
+    assert dict(zip(order, right.tolist(), strict=True)) == {"p-1": True, "p-2": True, "p-10": False}
+    assert spent == 50
+
+
 def runs_of(settings, model="m"):
     """Runs of two problems, by setting: what each search looked at."""
     return pd.concat(

@@ -4,6 +4,7 @@ A run keeps every answer that it looked at, so one of K iterations holds those o
 random: seeds are averaged within each problem, and intervals come from drawing problems, each with all that belongs to it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -117,11 +118,13 @@ def within(rows: pd.DataFrame, ids: Sequence[str], pool: float) -> tuple[np.ndar
     """A run as if its problems together might have spent no more than `pool` tokens on answers and verdicts.
 
     As in `resample`, iterations are done for all problems before the next begins, and what is left for the last one goes to the
-    first problems: each is right or wrong, so that McNemar's test applies. A run that spends less is as it is.
+    first problems: each is right or wrong, so that McNemar's test applies. A run that spends less is as it is. The first problems
+    are those with the lowest numbers, not those that come first in `ids`: rows of a run stand in the order in which problems were
+    finished, and the easy ones are finished first.
 
     Args:
         rows: one whole run as `load_runs` gives it.
-        ids: the problems, in the order wanted.
+        ids: the problems, in the order wanted of the results.
 
     Returns:
         Whether each problem's last affordable answer is right, `[n]`, and the tokens spent.
@@ -134,7 +137,8 @@ def within(rows: pd.DataFrame, ids: Sequence[str], pool: float) -> tuple[np.ndar
         raise ValueError(f"the run has no problem {missing[0]}; compare on problems that all runs have")
     searches = [steps[problem] for problem in ids]
     right, spent = np.zeros(len(searches), dtype=bool), 0
-    for k, i in sorted((k, i) for i, one in enumerate(searches) for k in range(len(one))):
+    places = [[int(digits) for digits in re.findall(r"[0-9]+", problem)] for problem in ids]
+    for k, _, i in sorted((k, places[i], i) for i, one in enumerate(searches) for k in range(len(one))):
         step = searches[i][k]
         price = step["decoded_tokens"] + step["verifier_tokens"]
         if spent + price > pool:
@@ -143,6 +147,43 @@ def within(rows: pd.DataFrame, ids: Sequence[str], pool: float) -> tuple[np.ndar
             break
         right[i], spent = step["correct"], spent + price
     return right, spent
+
+
+def standings(rows: pd.DataFrame, published: str) -> pd.DataFrame:
+    """What each setting solves within the tokens of the published one: a row for each setting and model, with n, accuracy and tokens.
+
+    A model's pool is what the published setting spent there on answers and verdicts; every run is cut at it, as `within` does.
+
+    Args:
+        rows: whole runs under one judge, as `load_runs` gives them, with a column `setting`; one run for each setting and model.
+        published: the setting whose tokens count, and whose problems.
+
+    Raises:
+        ValueError: a model without the published setting, or a run that lacks a problem of it.
+    """
+    table = []
+    for model, own in rows.groupby("model", sort=False):
+        base = own[own.setting == published]
+        if base.empty:
+            raise ValueError(
+                f"{model} has no run of the setting {published}, within whose tokens the others are read; make it first"
+            )
+        ids, pool = list(base.problem_id), float(base[["answer_tokens", "verifier_tokens"]].to_numpy().sum())
+        for name, run in own.groupby("setting", sort=False):
+            right, spent = within(run, ids, pool)
+            row = {"setting": name, "model": model, "n": len(ids), "accuracy": right.mean(), "tokens": spent / len(ids)}
+            table.append(row)
+    return pd.DataFrame(table)
+
+
+def chosen(table: pd.DataFrame) -> str:
+    """The setting of `standings` with the best mean accuracy over all models; of equals the one that spends fewer tokens.
+
+    Settings that some model has no run of are passed over.
+    """
+    whole = table.groupby("setting").filter(lambda runs: len(runs) == table.model.nunique())
+    means = whole.groupby("setting")[["accuracy", "tokens"]].mean().round(9)  # so that equal means are equal
+    return means.sort_values(["accuracy", "tokens"], ascending=[False, True]).index[0]
 
 
 def difference(before: Sequence[float], after: Sequence[float]) -> Estimate:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentseek_core.decomposition import Track, at_budgets, compare, curve, difference, parts, track, within
+from latentseek_core.decomposition import Track, at_budgets, chosen, compare, curve, difference, parts, standings, track, within
 
 
 def steps(*answers):
@@ -144,3 +144,42 @@ def test_a_pool_is_spent_round_by_round_and_its_rest_on_the_first_problems():
         within(rows(searches), ["a", "b", "c"], 39)
     with pytest.raises(ValueError, match="the run has no problem d"):
         within(rows(searches), ["a", "d"], 100)
+
+
+@pytest.mark.parametrize("order", [["p-2", "p-10", "p-1"], ["p-10", "p-1", "p-2"]])
+def test_what_is_left_of_a_pool_goes_by_number_whatever_the_order_of_the_rows(order):
+    searches = {problem: steps((False, 10, 0, -1.0), (True, 10, 0, 0.0)) for problem in order}
+    right, spent = within(rows(searches), order, 50)
+    assert dict(zip(order, right.tolist(), strict=True)) == {"p-1": True, "p-2": True, "p-10": False}
+    assert spent == 50
+
+
+def runs_of(settings, model="m"):
+    """Runs of two problems, by setting: what each search looked at."""
+    return pd.concat(
+        [rows(dict(zip("ab", found, strict=True))).assign(setting=name, model=model) for name, found in settings.items()]
+    )
+
+
+FIRST = (False, 10, 0, -1.0)
+PUBLISHED = [steps(FIRST, (True, 10, 5, 0.0)), steps(FIRST, (False, 5, 0, -1.0))]  # 40 tokens
+EARLY = [steps(FIRST, (True, 4, 1, 0.0)), steps(FIRST, (False, 5, 0, -1.0), (True, 9, 0, 0.0))]  # both by 39 tokens
+LATE = [steps(FIRST, (False, 10, 0, -1.0), (True, 4, 1, 0.0)), steps(FIRST, (False, 9, 0, -1.0), (True, 9, 0, 0.0))]  # none by 40
+
+
+def test_settings_are_read_within_the_tokens_of_the_published_one():
+    found = standings(runs_of({"late": LATE, "published": PUBLISHED, "early": EARLY}), "published").set_index("setting")
+    assert found.accuracy.to_dict() == {"late": 0.0, "published": 0.5, "early": 1.0}
+    assert found.tokens.to_dict() == {"late": 19.5, "published": 20.0, "early": 19.5}
+    with pytest.raises(ValueError, match="m has no run of the setting published"):
+        standings(runs_of({"late": LATE}), "published")
+
+
+def test_the_choice_is_by_the_mean_of_all_models_and_then_by_tokens():
+    one = standings(runs_of({"published": PUBLISHED, "early": EARLY, "late": LATE}), "published")
+    assert chosen(one) == "early"
+    other = one.assign(model="other", accuracy=one.setting.map({"published": 0.6, "early": 0.0, "late": 0.2}))
+    assert chosen(pd.concat([one, other])) == "published"
+    assert chosen(pd.concat([one, other[other.setting != "published"]])) == "early", "a setting without a run is passed over"
+    tie = other.assign(accuracy=other.setting.map({"published": 0.5, "early": 0.0, "late": 1.0}))
+    assert chosen(pd.concat([one, tie])) == "early", "0.5 each: the fewest tokens, the first by name"

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from latentseek_core import load_benchmark
-from latentseek_core.store import read_config, read_rows, root_of
+from latentseek_core import load_benchmark, load_runs
+from latentseek_core.decomposition import chosen, standings
+from latentseek_core.store import read_config, read_origin, read_rows, root_of
 from latentseek_core.sweeps import read_sweep
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -33,6 +35,48 @@ def test_no_test_problem_occurs_in_a_tuning_run(path):
 
 
 def test_the_hunts_grid_is_on_tune_and_what_it_chose_is_judged_on_test():
-    grid = read_sweep(DATA / "sweeps" / "hunt.yaml")
+    grid, judged = (read_sweep(DATA / "sweeps" / f"{name}.yaml") for name in ("hunt", "hunt-test"))
     assert {config.split for config in grid} == {"tune"}
-    assert {config.model for config in grid} == {"tiny-qwen2-1.8m", "tiny-llama-1.8m"}
+    assert {(config.split, config.limit) for config in judged} == {("test", 1000)}
+    for configs in (grid, judged):
+        assert {config.model for config in configs} == {"tiny-qwen2-1.8m", "tiny-llama-1.8m"}
+    cells = [(config.method, config.reward, config.model) for config in judged]
+    assert len(cells) == len(set(cells)) == 8
+
+
+def test_the_opponent_may_spend_what_the_chosen_setting_spent():
+    judged = read_sweep(DATA / "sweeps" / "hunt-test.yaml")
+    search = {(config.model, config.reward): config.out for config in judged if config.method == "latentseek"}
+    for config in judged:
+        if config.method == "resample":
+            assert config.budget_from == search[config.model, config.reward]
+            assert config.batch_size >= config.limit, "one batch, one pool"
+
+
+def grid_of(method: str, reward: str) -> pd.DataFrame:
+    """The grid's runs of one method under one judge, each with its setting; skips where one is missing."""
+    paths = [c.out for c in read_sweep(DATA / "sweeps" / "hunt.yaml") if (c.method, c.reward) == (method, reward)]
+    paths = [DATA / "runs" / "hunt" / path.parent.name / path.name for path in paths]
+    for path in paths:
+        if (root := root_of(path)) is None or len(read_rows(root)) < read_origin(root)["problems"]:
+            pytest.skip(f"the grid isn't finished: {path.parent.name}/{path.name} is missing")
+    return pd.concat([load_runs(path).assign(setting=path.name) for path in paths])
+
+
+def published(reward: str) -> pd.DataFrame:
+    """The published setting's runs on the same problems: with the oracle part of the grid, with self-reward older."""
+    name = "latentseek-psrm--latents300-share0.1-eta0.03-rho0.1-T1.0" if reward == "psrm" else "latentseek-self-rho0.1-eta0.03"
+    return load_runs(DATA / "runs" / ("hunt" if reward == "psrm" else "tiny-gsm-tune") / "*" / f"{name}*").assign(
+        setting="published"
+    )
+
+
+@pytest.mark.parametrize("reward", ["psrm", "self"])
+@pytest.mark.parametrize("method", ["latentseek", "resample"])
+def test_what_is_judged_on_test_is_what_the_grid_chose(method, reward):
+    """The best mean over both models within the published setting's tokens; the opponent's temperature by the oracle's runs alone."""
+    judge = "psrm" if method == "resample" else reward
+    found = standings(pd.concat([published(judge), grid_of(method, judge)]), "published")
+    best = chosen(found[found.setting != "published"])
+    names = {c.out.name for c in read_sweep(DATA / "sweeps" / "hunt-test.yaml") if (c.method, c.reward) == (method, reward)}
+    assert names == {best.replace(f"-{judge}-", f"-{reward}-")}

@@ -18,7 +18,7 @@ from latentseek_core.notebooks import closing_text, execute, find_notebook, sour
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 DEFAULT = "tiny-qwen2-1.8m"
-READ_ONLY = {"21_real_model"}  # these read finished runs and load no model: one is enough
+READ_ONLY = {"18_beyond", "21_real_model"}  # these read finished runs and load no model: one is enough
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -368,6 +368,27 @@ DOCTORED = {
             {"accuracy_of": {"plain": 0.51, "random": 0.51}},
         ],
     },
+    "18_beyond": {
+        "true": {
+            "leaked": 0,
+            "departs": [],
+            "start_gap": 0.0,
+            "oracle_falls": 0,
+            "uncounted": 0,
+            "overspent": 0.002,
+            "readme_temperatures": {1.0},
+        },
+        "false": [
+            {"leaked": 1},
+            {"departs": ["tiny-qwen2-1.8m, psrm: sized step, share 0.1"]},
+            {"start_gap": 1.0},
+            {"oracle_falls": 1},
+            {"uncounted": 2},
+            {"overspent": 0.2},
+            {"readme_temperatures": {0.7}},
+            {"readme_temperatures": set()},
+        ],
+    },
     "19_your_model": {
         "true": {
             "model": "",

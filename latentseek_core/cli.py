@@ -11,6 +11,7 @@ from rich.table import Column, Table
 
 from .configs import REWARDS
 from .methods import METHODS
+from .own import blame, from_here
 from .policy import MODELS_FOLDER
 
 app = typer.Typer(help="LatentSeek: reasoning by test-time policy gradient on a frozen language model.", no_args_is_help=True)
@@ -43,9 +44,11 @@ def run_command(
     out: Annotated[Path | None, _option("--out", "-o", help="The run's folder; an unfinished run there goes on.")] = None,
     method: Annotated[str | None, _option(help=f"How to answer: {', '.join(METHODS)}.")] = None,
     reward: Annotated[
-        str | None, _option(help=f"R(x, c): {', '.join(REWARDS)}, a sum (self+format), or FILE.py:FUNCTION.")
+        str | None, _option(help=f"R(x, c): {', '.join(REWARDS)}, FILE.py:FUNCTION, or a sum (self+format).")
     ] = None,
-    variant: Annotated[str | None, _option(help="What replaces a part of latentseek: random, constant_stop, sampled, …")] = None,
+    variant: Annotated[
+        str | None, _option(help="What replaces a part of latentseek: random, constant_stop, sampled, …, or FILE.py:CLASS.")
+    ] = None,
     prompt: Annotated[str | None, _option("--prompt", "-p", help="c: boxed (prompt 1), json (prompt 2), or FILE.yaml.")] = None,
     setting: Annotated[str | None, _option(help="clean: Algorithm 1 as printed; reference: the authors' code.")] = None,
     split: Annotated[str | None, _option(help="test, tune or train.")] = None,
@@ -365,8 +368,11 @@ def benchmark_command(
 def main() -> None:
     try:
         app()
-    except (ValueError, RuntimeError, OSError) as error:
-        _say(" ".join(str(error).split()))
+    except Exception as error:
+        said = blame(error)
+        if not (said or isinstance(error, ValueError | RuntimeError | OSError)):
+            raise
+        _say(" ".join((said or str(error)).split()))
         sys.exit(2)
 
 

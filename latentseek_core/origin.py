@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from .configs import RunConfig
+from .own import joined, own_file
 from .policy import Policy
 from .problems import DATA
 from .store import Writer, read_origin, sha256
@@ -28,7 +29,7 @@ def session(config: RunConfig, policy: Policy, writer: Writer, total: int) -> It
     """
     origin = {"inputs": {}, "sessions": []} | read_origin(writer.folder)
     inputs = _inputs(config, policy)
-    for name, digest in origin["inputs"].items():
+    for name, digest in origin["inputs"].items() if writer.rows else ():  # before the first result, files may still be corrected
         if inputs.get(name) != digest:
             raise ValueError(f"{config.out} was begun with another {name} (SHA-256 {digest[:12]}…); choose another folder")
     done = len(writer.rows)
@@ -43,8 +44,9 @@ def session(config: RunConfig, policy: Policy, writer: Writer, total: int) -> It
 
 def _inputs(config: RunConfig, policy: Policy) -> dict[str, str]:
     """SHA-256 of the weights, and of the files that the configuration names by path."""
-    named = [config.reward.rpartition(":")[0], config.prompt, config.verifiers, config.benchmark, config.shots_from or ""]
-    files = [*policy.files, *(Path(name) for name in named if name and Path(name).is_file())]
+    own = filter(None, map(own_file, [*joined(config.reward), *joined(config.variant)]))
+    named = [config.prompt, config.verifiers, config.benchmark, config.shots_from or ""]
+    files = [*policy.files, *own, *(Path(name) for name in named if name and Path(name).is_file())]
     return {path.name: sha256(path) for path in files}
 
 

@@ -49,9 +49,13 @@ def scores_of(reward: Reward, problems: Sequence[Problem], answers: Sequence[str
     """A reward's scores, one for each answer, each a number.
 
     Raises:
-        ValueError: it gave another count of scores, or something that is no finite number.
+        ValueError: it gave no list, another count of scores, or something that is no finite number.
     """
-    name, scores = getattr(reward, "__name__", type(reward).__name__), list(reward(problems, answers))
+    name, given = getattr(reward, "__name__", type(reward).__name__), reward(problems, answers)
+    try:
+        scores = list(given)
+    except TypeError as error:
+        raise ValueError(f"reward {name} gave {given!r}; it must give a list, a number for each answer") from error
     if len(scores) != len(answers):
         raise ValueError(f"reward {name} gave {len(scores)} scores for {len(answers)} answers; it must give one for each")
     try:

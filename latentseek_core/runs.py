@@ -41,6 +41,7 @@ from .store import (
     root_of,
     writing,
 )
+from .variants import Shuffled
 
 # What may differ between the sessions of one run.
 FREE = {"limit", "device"}
@@ -110,7 +111,7 @@ def _batches(problems: Sequence[Problem], config: RunConfig) -> list[list[Proble
 
 def _same_settings(config: RunConfig, before: dict[str, Any]) -> None:
     # A pool of tokens is shared by the problems of a batch, and so are the rewards of `shuffled`.
-    shared = config.budget_from or "shuffled" in config.variant
+    shared = config.budget_from or issubclass(config.seek_config().parts, Shuffled)
     free, before = FREE if shared else FREE | {"batch_size"}, _defaults() | before
     for name, value in config.settings().items():
         if value != before[name] and name not in free:
@@ -132,11 +133,11 @@ def _answer(config: RunConfig, writer: Writer, batches: list[list[Problem]], tot
     pools = [_token_pool(config, batch) for batch in batches]
     if not isinstance(policy, Policy):
         policy = policy() if policy else load_policy(*named_model(config))
-    reward, options = make_reward(policy, config), _options(config, batches)
+    reward, options, search = make_reward(policy, config), _options(config, batches), config.seek_config()
     _check_lengths(policy, batches, options)
     with session(config, policy, writer, total), _stop_request() as stop, _Progress(config.out.name, total, writer.rows) as bar:
         for batch, pool in zip(batches, pools, strict=True):
-            method = METHODS[config.method](policy, batch, reward, config.seek_config(), replace(options, token_pool=pool))
+            method = METHODS[config.method](policy, batch, reward, search, replace(options, token_pool=pool))
             for rows in _rows(policy, batch, method, prompt_style(config.prompt, policy.folder)):
                 bar.add(writer.append(rows))
             if stop.is_set() and len(writer.rows) < total:

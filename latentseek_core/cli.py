@@ -9,10 +9,12 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from .benchmarks import HUB
 from .configs import REWARDS
 from .methods import METHODS
 from .own import blame, from_here
-from .policy import MODELS_FOLDER
+from .policy import MODELS_FOLDER, embedded_models
+from .problems import embedded_benchmarks
 
 app = typer.Typer(help="LatentSeek: reasoning by test-time policy gradient on a frozen language model.", no_args_is_help=True)
 tiny = typer.Typer(help="The embedded models.", no_args_is_help=True)
@@ -161,9 +163,11 @@ def doctor_command(
 
     from .configs import make_config
     from .doctor import examine, page
+    from .prompts import solver_prompt
     from .runs import load_policy, named_model
 
     config = make_config(out="doctor", **flags)
+    solver_prompt(config.prompt)  # a wrong one is better said before a model is loaded
     report = examine(load_policy(*named_model(config)), config, count=problems)
     if as_json:
         typer.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2, allow_nan=False))
@@ -257,7 +261,7 @@ def _print_table(rows, csv: Path | None = None) -> None:
 
 @app.command("notebook")
 def notebook_command(
-    name: Annotated[str, typer.Argument(help="A notebook's path, or the name of one of the kit's, such as 00_quickstart.")],
+    name: Annotated[str, typer.Argument(help="A notebook's path, or the name or number of one of the kit's: 00_quickstart, 06.")],
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE, as often as needed.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the executed notebook and its page go.")] = Path("out"),
     in_place: Annotated[bool, typer.Option("--in-place", help="Execute the notebook where it lies.")] = False,
@@ -265,8 +269,7 @@ def notebook_command(
     """Executes a notebook with papermill and prints its closing table."""
     from .notebooks import closing_text, execute, find_notebook, to_page
 
-    given = {name: _from_here(value) for name, value in _pairs(parameter).items()}
-    executed = execute(find_notebook(name), given, None if in_place else out)
+    executed = execute(find_notebook(name), _parameters(parameter), None if in_place else out)
     typer.echo(closing_text(executed))
     typer.echo(f"the whole notebook: {executed}" if in_place else f"the whole story: {to_page(executed)}")
 
@@ -285,9 +288,8 @@ def report_command(
     """Runs all notebooks that take a model on this one, then makes a book of them."""
     from .report import report
 
-    given = {name: _from_here(value) for name, value in _pairs(parameter).items()}
     with _resumable():
-        page = report(model, benchmark, out, quick=quick, only=only, parameters=given)
+        page = report(model, benchmark, out, quick=quick, only=only, parameters=_parameters(parameter))
     typer.echo(f"the report: {page}")
 
 
@@ -301,10 +303,17 @@ def book_command(
     typer.echo(f"the book: {build_book(out)}")
 
 
-def _from_here(value: object) -> object:
-    """A path that exists as seen from here, made absolute: the notebook runs in its own folder."""
-    is_path = isinstance(value, str) and ("/" in value or Path(value).suffix) and Path(value).exists()
-    return str(Path(value).resolve()) if is_path else value
+def _parameters(texts: list[str] | None) -> dict[str, object]:
+    """A notebook's parameters with the files and folders among them made absolute: it runs in its own folder, not here."""
+    return {name: _from_here(name, value) if isinstance(value, str) else value for name, value in _pairs(texts).items()}
+
+
+def _from_here(name: str, value: str) -> str:
+    known = {*embedded_models(), *embedded_benchmarks(), *HUB}
+    is_path = "/" in value or Path(value).suffix or (name in ("model", "benchmark") and value not in known)
+    if value and (name == "out" or (is_path and Path(value).exists())):
+        return str(Path(value).resolve())
+    return from_here(value)
 
 
 @tiny.command("train")

@@ -2,7 +2,7 @@
 
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,8 +21,9 @@ PACKAGES = ("latentseek-kit", "torch", "transformers", "math-verify")
 
 
 @contextmanager
-def session(config: RunConfig, policy: Policy, writer: Writer, total: int) -> Iterator[None]:
+def session(config: RunConfig, policy: Policy, writer: Writer, total: int) -> Iterator[Callable[[], None]]:
     """Writes down a session of a run of `total` problems: at its start, and once more at its end, however it ends short of a kill.
+    Gives a check of the prompt's file, which is read anew for each batch: whether it still is the one written down.
 
     Raises:
         ValueError: a file that the run depends on is not the one that its earlier sessions read.
@@ -36,10 +37,18 @@ def session(config: RunConfig, policy: Policy, writer: Writer, total: int) -> It
     origin |= {"problems": total, "inputs": inputs, "sessions": [*origin["sessions"], _circumstances(policy)]}
     writer.write_origin(origin)
     try:
-        yield
+        yield lambda: _same_prompt(config, inputs)
     finally:
         origin["sessions"][-1] |= {"end": _now(), "problems": len(writer.rows) - done}
         writer.write_origin(origin)
+
+
+def _same_prompt(config: RunConfig, inputs: dict[str, str]) -> None:
+    prompt = Path(config.prompt)
+    if prompt.is_file() and sha256(prompt) != inputs[prompt.name]:
+        raise ValueError(
+            f"{prompt} was changed while {config.out} was going; finished problems are kept: put it back, or choose another folder"
+        )
 
 
 def _inputs(config: RunConfig, policy: Policy) -> dict[str, str]:

@@ -19,7 +19,7 @@ from .answers import extract_answer, is_correct
 from .hub import offline_if_unreachable
 from .policy import MODELS_FOLDER, Completion, Policy, shared_length
 from .problems import Problem
-from .prompts import load_prompt, prompt_style, render_checks
+from .prompts import prompt_style, render_checks, verifier_prompt
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class SelfReward(_Addable):
         unreadable_passes: bool = False,
     ):
         self.policy, self.max_new_tokens, self.unreadable_passes = policy, max_new_tokens, unreadable_passes
-        self.prompt = load_prompt(prompt, policy.folder)
+        self.prompt = verifier_prompt(prompt, policy.folder)
         own = {name: check["weight"] for name, check in self.prompt["checks"].items()}
         if unknown := set(weights or {}) - set(own):
             raise ValueError(f"unknown check {sorted(unknown)[0]!r} in SelfReward's weights; the checks are {', '.join(own)}")

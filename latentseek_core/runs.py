@@ -27,7 +27,7 @@ from .methods import METHODS
 from .origin import session
 from .policy import Policy
 from .problems import Problem, load_benchmark
-from .prompts import load_prompt, prompt_style
+from .prompts import prompt_style, solver_prompt, verifier_prompt
 from .store import (
     RESULTS,
     Row,
@@ -61,8 +61,8 @@ def run(config: RunConfig, policy: Loaded = None) -> Path:
         KeyboardInterrupt: it was stopped.
         RuntimeError: its results can't be written.
     """
-    load_prompt(config.prompt)  # a wrong name is better said before a model is loaded
-    load_prompt(config.verifiers)
+    solver_prompt(config.prompt)  # a wrong one is better said before a model is loaded
+    verifier_prompt(config.verifiers)
     batches = _batches(_problems(config), config)
     if (before := root_of(config.out)) is not None:
         if read_rows(before):  # before the first result, settings may still be corrected
@@ -135,8 +135,13 @@ def _answer(config: RunConfig, writer: Writer, batches: list[list[Problem]], tot
         policy = policy() if policy else load_policy(*named_model(config))
     reward, options, search = make_reward(policy, config), _options(config, batches), config.seek_config()
     _check_lengths(policy, batches, options)
-    with session(config, policy, writer, total), _stop_request() as stop, _Progress(config.out.name, total, writer.rows) as bar:
+    with (
+        session(config, policy, writer, total) as check_prompt,
+        _stop_request() as stop,
+        _Progress(config.out.name, total, writer.rows) as bar,
+    ):
         for batch, pool in zip(batches, pools, strict=True):
+            check_prompt()
             method = METHODS[config.method](policy, batch, reward, search, replace(options, token_pool=pool))
             for rows in _rows(policy, batch, method, prompt_style(config.prompt, policy.folder)):
                 bar.add(writer.append(rows))

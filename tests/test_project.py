@@ -15,7 +15,7 @@ CORE = ROOT / "latentseek_core"
 FLOORS = [
     ["hub", "benchmarks", "problems", "prompts", "published", "recipes", "notation", "symbolic", "symbolic_worker", "answers"],
     ["policy"],
-    ["settings", "variants", "optimisers", "steps", "seek", "rewards", "signals", "coherence"],
+    ["settings", "variants", "optimisers", "steps", "seek", "rewards", "own", "signals", "coherence"],
     ["attempts", "rivals", "methods"],
     ["configs", "store", "origin", "runs", "sweeps"],
     [

@@ -111,6 +111,19 @@ def test_versions_are_pinned_in_one_place():
     assert used <= names
 
 
+def test_make_run_ends_with_the_next_step():
+    shown = subprocess.run(["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "notebooks/00_quickstart.ipynb" in shown[-2]
+    assert "source .venv/bin/activate" in shown[-1]
+    assert "book/evening.md" in shown[-1]
+
+
+def test_the_readme_begins_with_how_to_get_the_kit():
+    repository = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+    block = (ROOT / "README.md").read_text().split("```")[1]
+    assert block.split()[:6] == ["git", "clone", repository, "cd", repository.rpartition("/")[2], "make"]
+
+
 def test_no_path_of_a_machine_is_named():
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
     kinds = {".py", ".md", ".toml", ".yml", ".yaml", ".ipynb", ".json", ".jsonl"}

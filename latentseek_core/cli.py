@@ -150,24 +150,31 @@ def doctor_command(
     method: Annotated[str, typer.Option(help=f"The run's method: {', '.join(METHODS)}.")] = "latentseek",
     reward: Annotated[str | None, _option(help=f"The run's R(x, c): {', '.join(REWARDS)}, as for `run`.")] = None,
     prompt: Annotated[str | None, _option("--prompt", "-p", help="c: boxed (prompt 1), json (prompt 2), or FILE.yaml.")] = None,
+    rho: Annotated[float | None, _option(help="ρ: share of the tokens whose latents are optimised, in (0, 1].")] = None,
+    learning_rate: Annotated[float | None, _option("--lr", help="η: step size of the latents.")] = None,
     max_new_tokens: Annotated[int | None, _option(help="Most tokens of an answer.")] = None,
     max_iterations: Annotated[int | None, _option("--iterations", "-k", help="K: most iterations, at least 1.")] = None,
     device: Annotated[str | None, _option(help="cpu, cuda, …; a GPU if there is one.")] = None,
     dtype: Annotated[str | None, _option(help="float32, bfloat16, float16; float32 on a CPU, else the checkpoint's own.")] = None,
     problems: Annotated[int, typer.Option(help="How many problems to measure on; fewer take less time.")] = 8,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a page.")] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", "-s", help="NAME=VALUE: any other setting of the run, such as verifiers.")
+    ] = None,
 ) -> None:
     """Looks at a model before a long run: head, prompt, speed, memory, latents, and the hours that the run will take."""
-    flags = {name: value for name, value in locals().items() if value is not None and name not in ("problems", "as_json")}
+    others = ("problems", "as_json", "set_")
+    flags = {name: value for name, value in locals().items() if value is not None and name not in others}
     import json
 
     from .configs import make_config
     from .doctor import examine, page
-    from .prompts import solver_prompt
+    from .prompts import solver_prompt, verifier_prompt
     from .runs import load_policy, named_model
 
-    config = make_config(out="doctor", **flags)
+    config = make_config(**flags | _pairs(set_) | {"out": "doctor"})
     solver_prompt(config.prompt)  # a wrong one is better said before a model is loaded
+    verifier_prompt(config.verifiers)
     report = examine(load_policy(*named_model(config)), config, count=problems)
     if as_json:
         typer.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2, allow_nan=False))

@@ -21,7 +21,8 @@ VARIANT = "a subclass of latentseek_core.variants.Plain"
 
 def joined(name: str) -> list[str]:
     """The rewards or variants that a name joins by +; a path may have a + of its own."""
-    return [name] if Path(name.rpartition(":")[0]).is_file() else name.split("+")
+    file, _, what = name.rpartition(":")
+    return [name] if Path(file).is_file() and "+" not in what else name.split("+")
 
 
 def own_file(part: str) -> Path | None:

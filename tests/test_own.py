@@ -119,7 +119,8 @@ def test_a_changed_file_counts_anew_but_not_within_a_setting(here):
 
 
 def test_names_with_a_plus(here):
-    assert joined("self+mine.py:zero") == ["self", "mine.py:zero"]
+    assert joined("self+mine.py:zero+format") == ["self", "mine.py:zero", "format"]
+    assert joined("mine.py:zero+format") == ["mine.py:zero", "format"]
     (here / "c++").mkdir()
     (here / "c++" / "mine.py").write_text(REWARDS)
     assert joined("c++/mine.py:zero") == ["c++/mine.py:zero"]

@@ -93,5 +93,6 @@ def blame(error: BaseException) -> str:
 
 def _place(error: BaseException) -> str:
     """The innermost line of own code that an error came through, in brackets."""
-    frames = [(f, line) for f, line in traceback.walk_tb(error.__traceback__) if f.f_globals["__name__"].startswith(MODULE)]
-    return f" ({Path(frames[-1][0].f_code.co_filename).name}, line {frames[-1][1]})" if frames else ""
+    passed = [(frame.f_globals.get("__name__", ""), frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [f" ({Path(frame.f_code.co_filename).name}, line {line})" for name, frame, line in passed if name.startswith(MODULE)]
+    return own[-1] if own else ""

@@ -4,11 +4,11 @@ A file is run anew each time that it is loaded, so that a change to it counts in
 run that uses it; what it imports from other files of the reader's would not be, and isn't found.
 """
 
-import importlib.util
 import inspect
 import traceback
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from .rewards import Reward
@@ -74,10 +74,10 @@ def own_variant(part: str) -> type[Plain]:
 
 def _load(part: str, kind: str, form: str) -> Any:
     file, name = own_file(part), part.rpartition(":")[2]
-    spec = importlib.util.spec_from_file_location(f"{MODULE}{file.stem}", file)
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
+    module = ModuleType(f"{MODULE}{file.stem}")
+    module.__file__ = str(file)
+    try:  # from the text itself: an import would take a compiled copy where a change left size and second as they were
+        exec(compile(file.read_bytes(), file, "exec"), vars(module))
     except (Exception, SystemExit) as error:
         raise ValueError(f"{file} fails on import: {type(error).__name__}: {error}{_place(error)}") from error
     if not hasattr(module, name):

@@ -118,6 +118,14 @@ def test_a_changed_file_counts_anew_but_not_within_a_setting(here):
     assert (config.parts.epochs, SeekConfig(variant="half.py:Half").parts.epochs) == (1, 7)
 
 
+def test_a_change_within_a_second_counts(here):
+    """Where size and second stay as they were, Python's import takes the compiled copy of before."""
+    for value in "123456":
+        (here / "quick.py").write_text(f"def f(problems, answers):\n    return [-{value}.0]\n")
+        assert own_reward("quick.py:f")([1], ["a"]) == [-float(value)]
+    assert not (here / "__pycache__").exists()
+
+
 def test_names_with_a_plus(here):
     assert joined("self+mine.py:zero+format") == ["self", "mine.py:zero", "format"]
     assert joined("mine.py:zero+format") == ["mine.py:zero", "format"]

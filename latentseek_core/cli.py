@@ -163,8 +163,8 @@ def doctor_command(
     ] = None,
 ) -> None:
     """Looks at a model before a long run: head, prompt, speed, memory, latents, and the hours that the run will take."""
-    others = ("problems", "as_json", "set_")
-    flags = {name: value for name, value in locals().items() if value is not None and name not in others}
+    given = {name: value for name, value in locals().items() if value is not None}
+    flags = {name: value for name, value in given.items() if name not in ("problems", "as_json", "set_")}
     import json
 
     from .configs import make_config

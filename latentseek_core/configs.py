@@ -166,7 +166,7 @@ def make_config(**values: Any) -> RunConfig:
         first = error.errors()[0]
         where, said = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
         if first["type"] == "missing":
-            raise ValueError(f"RunConfig.{where} is missing; name it") from error
+            raise ValueError(f"RunConfig.{where} is missing; name it (--{where} on the command line)") from error
         if first["type"] == "extra_forbidden":
             raise ValueError(f"RunConfig has no {where!r}; it has {', '.join(RunConfig.model_fields)}") from error
         raise ValueError(f"RunConfig.{where} is {first['input']!r}: {said}" if where else said) from error

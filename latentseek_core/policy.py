@@ -558,6 +558,8 @@ def _weight_files(folder: Path | None, gguf_file: str | None) -> list[Path]:
 
 def _cannot_load(name: str | Path, folder: Path | None, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if folder is not None and "tokenizer" in reason and not any(folder.glob("*token*")):
+        return f"the model in {folder} can't be loaded: it has no tokenizer; save it there too, tokenizer.save_pretrained(...)"
     if folder is not None:
         return f"the model in {folder} can't be loaded: {reason}"
     known = ", ".join(embedded_models()) or "none"

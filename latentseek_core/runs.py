@@ -312,7 +312,9 @@ def matching_runs(pattern: str | Path) -> list[Path]:
     found = [Path(path) for path in glob.glob(str(pattern)) or glob.glob(str(packed(Path(pattern))))]
     if runs := [path for path in found if path.exists() and (path.is_dir() or path.suffix == ".zip") and root_of(path)]:
         return runs
-    raise ValueError(f"no run matches {str(pattern)!r}; a run is a folder with config.yaml and results.jsonl, or one packed")
+    raise ValueError(
+        f"no run matches {str(pattern)!r}; a run is a folder with config.yaml and results.jsonl, or one packed; all in FOLDER: 'FOLDER/*'"
+    )
 
 
 def _run_name(path: Path) -> str:

@@ -125,7 +125,7 @@ def test_what_is_given_last_counts(standin, questions, tmp_path, monkeypatch):
     (["--model", "x", "--benchmark", "tiny-gsm", "--set", "rhoo=1"], "RunConfig has no 'rhoo'"),
     (["--model", "x", "--benchmark", "tiny-gsm", "--set", "rho"], "'rho' has no value; write NAME=VALUE"),
     (["--model", "x", "--benchmark", "tiny-gsm", "--setting", "dirty"], "RunConfig.setting is 'dirty'"),
-    (["--model", "x"], "RunConfig.benchmark is missing"),
+    (["--model", "x"], "RunConfig.benchmark is missing; name it (--benchmark on the command line)"),
     (["--recipe", "table1/gsm8k-mistral-7b-self-json"], "mistral"),
     (["--recipe", "table1/gsm8k-qwen2.5-7b-self-jsn"], "table1/gsm8k-qwen2.5-7b-self-json"),
     (["--config", "nowhere.yaml"], "nowhere.yaml can't be read as YAML"),

@@ -9,6 +9,7 @@ export TOKENIZERS_PARALLELISM := false
 
 run: $(READY)  ## the quickstart notebook on an embedded model; prints its closing table
 	@$(BIN)/latentseek notebook notebooks/00_quickstart.ipynb
+	@echo "next: source $(BIN)/activate makes the command latentseek known to this shell; book/evening.md is a walk from there"
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -q -m "" -n auto --maxprocesses 4

@@ -9,9 +9,12 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from .benchmarks import HUB
 from .configs import REWARDS
 from .methods import METHODS
-from .policy import MODELS_FOLDER
+from .own import blame, from_here
+from .policy import MODELS_FOLDER, embedded_models
+from .problems import embedded_benchmarks
 
 app = typer.Typer(help="LatentSeek: reasoning by test-time policy gradient on a frozen language model.", no_args_is_help=True)
 tiny = typer.Typer(help="The embedded models.", no_args_is_help=True)
@@ -43,9 +46,11 @@ def run_command(
     out: Annotated[Path | None, _option("--out", "-o", help="The run's folder; an unfinished run there goes on.")] = None,
     method: Annotated[str | None, _option(help=f"How to answer: {', '.join(METHODS)}.")] = None,
     reward: Annotated[
-        str | None, _option(help=f"R(x, c): {', '.join(REWARDS)}, a sum (self+format), or FILE.py:FUNCTION.")
+        str | None, _option(help=f"R(x, c): {', '.join(REWARDS)}, FILE.py:FUNCTION, or a sum (self+format).")
     ] = None,
-    variant: Annotated[str | None, _option(help="What replaces a part of latentseek: random, constant_stop, sampled, …")] = None,
+    variant: Annotated[
+        str | None, _option(help="What replaces a part of latentseek: random, constant_stop, sampled, …, or FILE.py:CLASS.")
+    ] = None,
     prompt: Annotated[str | None, _option("--prompt", "-p", help="c: boxed (prompt 1), json (prompt 2), or FILE.yaml.")] = None,
     setting: Annotated[str | None, _option(help="clean: Algorithm 1 as printed; reference: the authors' code.")] = None,
     split: Annotated[str | None, _option(help="test, tune or train.")] = None,
@@ -145,22 +150,31 @@ def doctor_command(
     method: Annotated[str, typer.Option(help=f"The run's method: {', '.join(METHODS)}.")] = "latentseek",
     reward: Annotated[str | None, _option(help=f"The run's R(x, c): {', '.join(REWARDS)}, as for `run`.")] = None,
     prompt: Annotated[str | None, _option("--prompt", "-p", help="c: boxed (prompt 1), json (prompt 2), or FILE.yaml.")] = None,
+    rho: Annotated[float | None, _option(help="ρ: share of the tokens whose latents are optimised, in (0, 1].")] = None,
+    learning_rate: Annotated[float | None, _option("--lr", help="η: step size of the latents.")] = None,
     max_new_tokens: Annotated[int | None, _option(help="Most tokens of an answer.")] = None,
     max_iterations: Annotated[int | None, _option("--iterations", "-k", help="K: most iterations, at least 1.")] = None,
     device: Annotated[str | None, _option(help="cpu, cuda, …; a GPU if there is one.")] = None,
     dtype: Annotated[str | None, _option(help="float32, bfloat16, float16; float32 on a CPU, else the checkpoint's own.")] = None,
     problems: Annotated[int, typer.Option(help="How many problems to measure on; fewer take less time.")] = 8,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a page.")] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", "-s", help="NAME=VALUE: any other setting of the run, such as verifiers.")
+    ] = None,
 ) -> None:
     """Looks at a model before a long run: head, prompt, speed, memory, latents, and the hours that the run will take."""
-    flags = {name: value for name, value in locals().items() if value is not None and name not in ("problems", "as_json")}
+    given = {name: value for name, value in locals().items() if value is not None}
+    flags = {name: value for name, value in given.items() if name not in ("problems", "as_json", "set_")}
     import json
 
     from .configs import make_config
     from .doctor import examine, page
+    from .prompts import solver_prompt, verifier_prompt
     from .runs import load_policy, named_model
 
-    config = make_config(out="doctor", **flags)
+    config = make_config(**flags | _pairs(set_) | {"out": "doctor"})
+    solver_prompt(config.prompt)  # a wrong one is better said before a model is loaded
+    verifier_prompt(config.verifiers)
     report = examine(load_policy(*named_model(config)), config, count=problems)
     if as_json:
         typer.echo(json.dumps(report.as_dict(), ensure_ascii=False, indent=2, allow_nan=False))
@@ -254,7 +268,7 @@ def _print_table(rows, csv: Path | None = None) -> None:
 
 @app.command("notebook")
 def notebook_command(
-    name: Annotated[str, typer.Argument(help="A notebook's path, or the name of one of the kit's, such as 00_quickstart.")],
+    name: Annotated[str, typer.Argument(help="A notebook's path, or the name or number of one of the kit's: 00_quickstart, 06.")],
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE, as often as needed.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the executed notebook and its page go.")] = Path("out"),
     in_place: Annotated[bool, typer.Option("--in-place", help="Execute the notebook where it lies.")] = False,
@@ -262,8 +276,7 @@ def notebook_command(
     """Executes a notebook with papermill and prints its closing table."""
     from .notebooks import closing_text, execute, find_notebook, to_page
 
-    given = {name: _from_here(value) for name, value in _pairs(parameter).items()}
-    executed = execute(find_notebook(name), given, None if in_place else out)
+    executed = execute(find_notebook(name), _parameters(parameter), None if in_place else out)
     typer.echo(closing_text(executed))
     typer.echo(f"the whole notebook: {executed}" if in_place else f"the whole story: {to_page(executed)}")
 
@@ -282,9 +295,8 @@ def report_command(
     """Runs all notebooks that take a model on this one, then makes a book of them."""
     from .report import report
 
-    given = {name: _from_here(value) for name, value in _pairs(parameter).items()}
     with _resumable():
-        page = report(model, benchmark, out, quick=quick, only=only, parameters=given)
+        page = report(model, benchmark, out, quick=quick, only=only, parameters=_parameters(parameter))
     typer.echo(f"the report: {page}")
 
 
@@ -298,10 +310,17 @@ def book_command(
     typer.echo(f"the book: {build_book(out)}")
 
 
-def _from_here(value: object) -> object:
-    """A path that exists as seen from here, made absolute: the notebook runs in its own folder."""
-    is_path = isinstance(value, str) and ("/" in value or Path(value).suffix) and Path(value).exists()
-    return str(Path(value).resolve()) if is_path else value
+def _parameters(texts: list[str] | None) -> dict[str, object]:
+    """A notebook's parameters with the files and folders among them made absolute: it runs in its own folder, not here."""
+    return {name: _from_here(name, value) if isinstance(value, str) else value for name, value in _pairs(texts).items()}
+
+
+def _from_here(name: str, value: str) -> str:
+    known = {*embedded_models(), *embedded_benchmarks(), *HUB}
+    is_path = "/" in value or Path(value).suffix or (name in ("model", "benchmark") and value not in known)
+    if value and (name == "out" or (is_path and Path(value).exists())):
+        return str(Path(value).resolve())
+    return from_here(value)
 
 
 @tiny.command("train")
@@ -365,8 +384,11 @@ def benchmark_command(
 def main() -> None:
     try:
         app()
-    except (ValueError, RuntimeError, OSError) as error:
-        _say(" ".join(str(error).split()))
+    except Exception as error:
+        said = blame(error)
+        if not (said or isinstance(error, ValueError | RuntimeError | OSError)):
+            raise
+        _say(" ".join((said or str(error)).split()))
         sys.exit(2)
 
 

@@ -1,6 +1,5 @@
 """`RunConfig`: everything that a run depends on, checked field by field, as YAML in and out."""
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .methods import METHODS, REWARDED
+from .own import joined, own_file, own_reward
 from .policy import BATCH_SIZE, Policy
 from .rewards import FormatReward, OutcomeReward, PerfectSparseReward, Reward, SelfReward, SumOfRewards
 from .settings import SeekConfig
@@ -22,8 +22,9 @@ class RunConfig(BaseModel):
         model: an embedded model's name, a folder, or a hub id; `revision`, `gguf_file`, `device` and `dtype` as for `Policy`.
         benchmark: as for `load_benchmark`; of its `split` the first `limit` problems behind the first `start`, or those named by `ids`.
         out: the run's folder.
-        method, variant: one of `METHODS`; a variant replaces a part of the method `latentseek`, several joined by `+` several parts.
-        reward: one of `REWARDS`, a sum of them (`self+format`), or `FILE.py:FUNCTION`; empty for methods that ask none.
+        method, variant: one of `METHODS`; a variant (one of `VARIANTS` or `FILE.py:CLASS`) replaces a part of the method
+            `latentseek`, several joined by `+` several parts.
+        reward: one of `REWARDS`, `FILE.py:FUNCTION`, or a sum of them (`self+format`); empty for methods that ask none.
         true_accept, false_accept: how often the reward `noisy_oracle` accepts a right and a wrong answer.
         reward_model: the outcome reward model, for the reward `outcome`.
         weights: of self-reward's checks, by name, where they differ from those of the `verifiers` file.
@@ -109,13 +110,9 @@ class RunConfig(BaseModel):
     @field_validator("reward")
     @classmethod
     def _known_reward(cls, reward: str) -> str:
-        file, _, function = reward.rpartition(":")
-        if function and file.endswith(".py"):
-            if not Path(file).is_file():
-                raise ValueError(f"there is no file {file}; write FILE.py:FUNCTION")
-        elif unknown := [part for part in reward.split("+") if reward and part not in REWARDS]:
+        if unknown := [part for part in joined(reward) if reward and part not in REWARDS and not own_file(part)]:
             raise ValueError(
-                f"unknown reward {unknown[0]!r}: use one of {', '.join(REWARDS)}, a sum of them, or FILE.py:FUNCTION"
+                f"unknown reward {unknown[0]!r}: use one of {', '.join(REWARDS)}, FILE.py:FUNCTION, or a sum of them"
             )
         return reward
 
@@ -169,7 +166,7 @@ def make_config(**values: Any) -> RunConfig:
         first = error.errors()[0]
         where, said = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
         if first["type"] == "missing":
-            raise ValueError(f"RunConfig.{where} is missing; name it") from error
+            raise ValueError(f"RunConfig.{where} is missing; name it (--{where} on the command line)") from error
         if first["type"] == "extra_forbidden":
             raise ValueError(f"RunConfig has no {where!r}; it has {', '.join(RunConfig.model_fields)}") from error
         raise ValueError(f"RunConfig.{where} is {first['input']!r}: {said}" if where else said) from error
@@ -222,20 +219,5 @@ def make_reward(policy: Policy, config: RunConfig) -> Reward | None:
     """
     if not config.reward:
         return None
-    file, _, function = config.reward.rpartition(":")
-    if file.endswith(".py"):
-        return _from_file(Path(file), function)
-    rewards = [REWARDS[name](policy, config) for name in config.reward.split("+")]
+    rewards = [REWARDS[part](policy, config) if part in REWARDS else own_reward(part) for part in joined(config.reward)]
     return rewards[0] if len(rewards) == 1 else SumOfRewards(rewards)
-
-
-def _from_file(file: Path, name: str) -> Reward:
-    spec = importlib.util.spec_from_file_location(f"reward_{file.stem}", file)
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise ValueError(f"{file} fails on import: {type(error).__name__}: {error}") from error
-    if not callable(getattr(module, name, None)):
-        raise ValueError(f"{file} has no function {name!r}; a reward takes (problems, answers) and returns a number for each")
-    return getattr(module, name)

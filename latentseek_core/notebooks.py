@@ -84,7 +84,7 @@ def check_parameters(path: Path, parameters: Mapping[str, Any]) -> None:
 
 
 def find_notebook(name: str) -> Path:
-    """A notebook by path, or by the name it has in the kit's `notebooks/`.
+    """A notebook by path, or by the name or the number it has in the kit's `notebooks/`.
 
     Raises:
         ValueError: neither is there.
@@ -92,10 +92,11 @@ def find_notebook(name: str) -> Path:
     path, own = Path(name), DATA.parent / "notebooks"
     if path.is_file():
         return path
-    if (own / f"{path.stem}.ipynb").is_file() and path.parent == Path("."):
-        return own / f"{path.stem}.ipynb"
+    pattern = f"{name.zfill(2)}_*.ipynb" if name.isdecimal() else f"{path.stem}.ipynb"
+    if path.parent == Path(".") and (found := sorted(own.glob(pattern))):
+        return found[0]
     known = ", ".join(sorted(found.stem for found in own.glob("*.ipynb")))
-    raise ValueError(f"there is no notebook {name}; give a path" + (f", or one of {known}" if known else ""))
+    raise ValueError(f"there is no notebook {name}; give a path" + (f", a number, or one of {known}" if known else ""))
 
 
 def _tidy(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from .configs import RunConfig
+from .own import joined, own_file
 from .policy import Policy
 from .problems import DATA
 from .store import Writer, read_origin, sha256
@@ -20,31 +21,41 @@ PACKAGES = ("latentseek-kit", "torch", "transformers", "math-verify")
 
 
 @contextmanager
-def session(config: RunConfig, policy: Policy, writer: Writer, total: int) -> Iterator[None]:
+def session(config: RunConfig, policy: Policy, writer: Writer, total: int) -> Iterator[Callable[[], None]]:
     """Writes down a session of a run of `total` problems: at its start, and once more at its end, however it ends short of a kill.
+    Gives a check of the prompt's file, which is read anew for each batch: whether it still is the one written down.
 
     Raises:
         ValueError: a file that the run depends on is not the one that its earlier sessions read.
     """
     origin = {"inputs": {}, "sessions": []} | read_origin(writer.folder)
     inputs = _inputs(config, policy)
-    for name, digest in origin["inputs"].items():
+    for name, digest in origin["inputs"].items() if writer.rows else ():  # before the first result, files may still be corrected
         if inputs.get(name) != digest:
             raise ValueError(f"{config.out} was begun with another {name} (SHA-256 {digest[:12]}…); choose another folder")
     done = len(writer.rows)
     origin |= {"problems": total, "inputs": inputs, "sessions": [*origin["sessions"], _circumstances(policy)]}
     writer.write_origin(origin)
     try:
-        yield
+        yield lambda: _same_prompt(config, inputs)
     finally:
         origin["sessions"][-1] |= {"end": _now(), "problems": len(writer.rows) - done}
         writer.write_origin(origin)
 
 
+def _same_prompt(config: RunConfig, inputs: dict[str, str]) -> None:
+    prompt = Path(config.prompt)
+    if prompt.is_file() and sha256(prompt) != inputs[prompt.name]:
+        raise ValueError(
+            f"{prompt} was changed while {config.out} was going; finished problems are kept: put it back, or choose another folder"
+        )
+
+
 def _inputs(config: RunConfig, policy: Policy) -> dict[str, str]:
     """SHA-256 of the weights, and of the files that the configuration names by path."""
-    named = [config.reward.rpartition(":")[0], config.prompt, config.verifiers, config.benchmark, config.shots_from or ""]
-    files = [*policy.files, *(Path(name) for name in named if name and Path(name).is_file())]
+    own = filter(None, map(own_file, [*joined(config.reward), *joined(config.variant)]))
+    named = [config.prompt, config.verifiers, config.benchmark, config.shots_from or ""]
+    files = [*policy.files, *own, *(Path(name) for name in named if name and Path(name).is_file())]
     return {path.name: sha256(path) for path in files}
 
 

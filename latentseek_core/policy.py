@@ -158,6 +158,9 @@ class Policy:
         """
         places, needed = (MODELS_FOLDER / name_or_path, Path(name_or_path)), gguf_file or "config.json"
         folder = next((path for path in places if (path / needed).is_file()), None)
+        if folder and not gguf_file and not any(list(folder.glob(name)) for name in ("*token*", "vocab*", "*.model")):
+            # transformers may make an empty one instead, without a word
+            raise ValueError(f"the model in {folder} can't be loaded: it has no tokenizer; save it there too (save_pretrained)")
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if dtype == "auto" and device == "cpu":

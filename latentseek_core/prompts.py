@@ -16,26 +16,85 @@ import yaml
 from .problems import Problem
 
 SHIPPED = Path(__file__).resolve().parent / "prompts"
+FILES = {".yaml", ".yml"}
 SYMBOLIC = {"math500", "tiny-math"}
 
 
 @lru_cache
+def _parsed(text: str) -> Any:
+    return yaml.safe_load(text)
+
+
 def _read(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        found = _parsed(path.read_text(encoding="utf-8"))  # by its text: a file that is edited in between counts as it is
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} can't be read as YAML: {' '.join(str(error).split())}; take {SHIPPED} as examples") from error
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{path} is no prompt: it has no lines `name: value`; take {SHIPPED} as examples")
+    return found
 
 
 def load_prompt(name: str | Path, folder: Path | None = None) -> dict[str, Any]:
     """The contents of a prompt file: by path, else from the model's own `folder/prompts/`, else as shipped.
 
     Raises:
-        ValueError: no such prompt; the message lists those there are.
+        ValueError: no such prompt (the message lists those there are), or a file that is no YAML of names and values.
     """
     own = [folder / "prompts" / f"{name}.yaml"] if folder else []
     for path in [Path(name), *own, SHIPPED / f"{name}.yaml"]:
-        if path.suffix == ".yaml" and path.is_file():
-            return _read(path.resolve())
+        if path.suffix in FILES and path.is_file():
+            return _read(path)
+    if Path(name).suffix in FILES:
+        raise ValueError(f"there is no prompt file {Path(name).absolute()}")
     known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml") if "messages" in _read(p)))
     raise ValueError(f"unknown prompt {str(name)!r}: use one of {known}, or the path of a .yaml file of that form")
+
+
+def solver_prompt(name: str | Path, folder: Path | None = None) -> dict[str, Any]:
+    """A prompt that puts problems to the model: `style`, `messages`, and what is optional.
+
+    Raises:
+        ValueError: no such prompt, or a file of another form.
+    """
+    prompt = load_prompt(name, folder)
+    messages = prompt.get("messages")
+    if prompt.get("style") not in ("boxed", "json"):
+        fault = "its `style` must be boxed or json, which says how answers are extracted"
+    elif not isinstance(messages, list) or not messages or not all(map(_is_message, messages)):
+        fault = "its `messages` must be a list, each with a `role` and a `content` that is text (in quotes, or behind |-)"
+    elif "{question}" not in messages[-1]["content"]:
+        fault = "its last message must hold {question}, where the problem goes"
+    else:
+        return prompt
+    raise ValueError(f"the prompt {name} can't be used: {fault}; an example is {SHIPPED / 'boxed.yaml'}")
+
+
+def _is_message(message: Any) -> bool:
+    return isinstance(message, Mapping) and all(isinstance(message.get(part), str) for part in ("role", "content"))
+
+
+def verifier_prompt(name: str | Path, folder: Path | None = None) -> dict[str, Any]:
+    """The checks of self-reward: `opening`, `verdict` and `checks`.
+
+    Raises:
+        ValueError: no such file, or one of another form.
+    """
+    prompt = load_prompt(name, folder)
+    checks = prompt.get("checks")
+    if not all(isinstance(prompt.get(part), str) for part in ("opening", "verdict")):
+        fault = "it must have an `opening` and a `verdict`, both text"
+    elif not all(place in prompt["opening"] for place in ("{question}", "{answer}")):
+        fault = "its `opening` must hold {question} and {answer}"
+    elif not isinstance(checks, Mapping) or not checks or not all(map(_is_check, checks.values())):
+        fault = "its `checks` must be names, each with a `weight` that is a number and a `text`"
+    else:
+        return prompt
+    raise ValueError(f"the verifiers {name} can't be used: {fault}; an example is {SHIPPED / 'verifiers.yaml'}")
+
+
+def _is_check(check: Any) -> bool:
+    return isinstance(check, Mapping) and isinstance(check.get("weight"), int | float) and isinstance(check.get("text"), str)
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -45,7 +104,7 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 def prompt_style(name: str | Path, folder: Path | None = None) -> str:
     """The answer format that a prompt asks for, `boxed` or `json`: what extraction and the format reward go by."""
-    return load_prompt(name, folder)["style"]
+    return solver_prompt(name, folder)["style"]
 
 
 def render_prompt(
@@ -63,9 +122,13 @@ def render_prompt(
         Messages for `Policy.encode`.
 
     Raises:
-        ValueError: unknown style.
+        ValueError: an unknown style, a file that is no prompt, or one without `shot` where examples are to be shown.
     """
-    prompt = load_prompt(style, folder)
+    prompt = solver_prompt(style, folder)
+    if shots and not isinstance(prompt.get("shot"), str):
+        raise ValueError(
+            f"the prompt {style} has no `shot`, an example's answer; few_shot needs one, as in {SHIPPED / 'boxed.yaml'}"
+        )
     numeric = "" if problem.benchmark in SYMBOLIC else prompt.get("numeric", "")
     messages = [dict(message) for message in prompt["messages"]]
     question = messages.pop()

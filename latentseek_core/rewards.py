@@ -19,7 +19,7 @@ from .answers import extract_answer, is_correct
 from .hub import offline_if_unreachable
 from .policy import MODELS_FOLDER, Completion, Policy, shared_length
 from .problems import Problem
-from .prompts import load_prompt, prompt_style, render_checks
+from .prompts import prompt_style, render_checks, verifier_prompt
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,13 @@ def scores_of(reward: Reward, problems: Sequence[Problem], answers: Sequence[str
     """A reward's scores, one for each answer, each a number.
 
     Raises:
-        ValueError: it gave another count of scores, or something that is no finite number.
+        ValueError: it gave no list, another count of scores, or something that is no finite number.
     """
-    name, scores = getattr(reward, "__name__", type(reward).__name__), list(reward(problems, answers))
+    name, given = getattr(reward, "__name__", type(reward).__name__), reward(problems, answers)
+    try:
+        scores = list(given)
+    except TypeError as error:
+        raise ValueError(f"reward {name} gave {given!r}; it must give a list, a number for each answer") from error
     if len(scores) != len(answers):
         raise ValueError(f"reward {name} gave {len(scores)} scores for {len(answers)} answers; it must give one for each")
     try:
@@ -102,7 +106,7 @@ class SelfReward(_Addable):
         unreadable_passes: bool = False,
     ):
         self.policy, self.max_new_tokens, self.unreadable_passes = policy, max_new_tokens, unreadable_passes
-        self.prompt = load_prompt(prompt, policy.folder)
+        self.prompt = verifier_prompt(prompt, policy.folder)
         own = {name: check["weight"] for name, check in self.prompt["checks"].items()}
         if unknown := set(weights or {}) - set(own):
             raise ValueError(f"unknown check {sorted(unknown)[0]!r} in SelfReward's weights; the checks are {', '.join(own)}")

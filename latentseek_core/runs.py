@@ -27,7 +27,7 @@ from .methods import METHODS
 from .origin import session
 from .policy import Policy
 from .problems import Problem, load_benchmark
-from .prompts import load_prompt, prompt_style
+from .prompts import prompt_style, solver_prompt, verifier_prompt
 from .store import (
     RESULTS,
     Row,
@@ -41,6 +41,7 @@ from .store import (
     root_of,
     writing,
 )
+from .variants import Shuffled
 
 # What may differ between the sessions of one run.
 FREE = {"limit", "device"}
@@ -60,8 +61,8 @@ def run(config: RunConfig, policy: Loaded = None) -> Path:
         KeyboardInterrupt: it was stopped.
         RuntimeError: its results can't be written.
     """
-    load_prompt(config.prompt)  # a wrong name is better said before a model is loaded
-    load_prompt(config.verifiers)
+    solver_prompt(config.prompt)  # a wrong one is better said before a model is loaded
+    verifier_prompt(config.verifiers)
     batches = _batches(_problems(config), config)
     if (before := root_of(config.out)) is not None:
         if read_rows(before):  # before the first result, settings may still be corrected
@@ -110,7 +111,7 @@ def _batches(problems: Sequence[Problem], config: RunConfig) -> list[list[Proble
 
 def _same_settings(config: RunConfig, before: dict[str, Any]) -> None:
     # A pool of tokens is shared by the problems of a batch, and so are the rewards of `shuffled`.
-    shared = config.budget_from or "shuffled" in config.variant
+    shared = config.budget_from or issubclass(config.seek_config().parts, Shuffled)
     free, before = FREE if shared else FREE | {"batch_size"}, _defaults() | before
     for name, value in config.settings().items():
         if value != before[name] and name not in free:
@@ -132,11 +133,16 @@ def _answer(config: RunConfig, writer: Writer, batches: list[list[Problem]], tot
     pools = [_token_pool(config, batch) for batch in batches]
     if not isinstance(policy, Policy):
         policy = policy() if policy else load_policy(*named_model(config))
-    reward, options = make_reward(policy, config), _options(config, batches)
+    reward, options, search = make_reward(policy, config), _options(config, batches), config.seek_config()
     _check_lengths(policy, batches, options)
-    with session(config, policy, writer, total), _stop_request() as stop, _Progress(config.out.name, total, writer.rows) as bar:
+    with (
+        session(config, policy, writer, total) as check_prompt,
+        _stop_request() as stop,
+        _Progress(config.out.name, total, writer.rows) as bar,
+    ):
         for batch, pool in zip(batches, pools, strict=True):
-            method = METHODS[config.method](policy, batch, reward, config.seek_config(), replace(options, token_pool=pool))
+            check_prompt()
+            method = METHODS[config.method](policy, batch, reward, search, replace(options, token_pool=pool))
             for rows in _rows(policy, batch, method, prompt_style(config.prompt, policy.folder)):
                 bar.add(writer.append(rows))
             if stop.is_set() and len(writer.rows) < total:
@@ -306,7 +312,9 @@ def matching_runs(pattern: str | Path) -> list[Path]:
     found = [Path(path) for path in glob.glob(str(pattern)) or glob.glob(str(packed(Path(pattern))))]
     if runs := [path for path in found if path.exists() and (path.is_dir() or path.suffix == ".zip") and root_of(path)]:
         return runs
-    raise ValueError(f"no run matches {str(pattern)!r}; a run is a folder with config.yaml and results.jsonl, or one packed")
+    raise ValueError(
+        f"no run matches {str(pattern)!r}; a run is a folder with config.yaml and results.jsonl, or one packed; all in FOLDER: 'FOLDER/*'"
+    )
 
 
 def _run_name(path: Path) -> str:

@@ -7,7 +7,7 @@ bigai-nlco/LatentSeek at commit 9f42eab.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from .optimisers import OPTIMISERS
+from .own import joined, own_file, own_variant
 from .variants import CONTROLS, Plain
 
 if TYPE_CHECKING:
@@ -26,30 +27,29 @@ VARIANTS: dict[str, type[Plain]] = {"": Plain} | CONTROLS | OPTIMISERS
 NESTING = {"move", "objective"}  # parts of which one variant may build on another's
 
 
-@lru_cache
 def variant_class(name: str) -> type[Plain]:
     """The class of a variant, or of several that replace different parts: `middle+random`; the first is the outermost.
 
     Raises:
-        ValueError: an unknown variant, or two that replace the same part.
+        ValueError: an unknown variant, one of a reader's own that can't be loaded, or two that replace the same part.
     """
-    names = name.split("+")
-    if unknown := [part for part in names if part not in VARIANTS or (name and not part)]:
-        raise ValueError(
-            f"unknown variant {unknown[0]!r}: use one of {', '.join(filter(None, VARIANTS))}, or several joined by +"
-        )
-    for one, other in combinations(names, 2):
-        if clash := _own(one, other) & _own(other, one) - NESTING:
+    names = joined(name)
+    if unknown := [part for part in names if (part not in VARIANTS and not own_file(part)) or (name and not part)]:
+        known = ", ".join(filter(None, VARIANTS))
+        raise ValueError(f"unknown variant {unknown[0]!r}: use one of {known}, FILE.py:CLASS, or several joined by +")
+    kinds = [VARIANTS[part] if part in VARIANTS else own_variant(part) for part in names]
+    for (one, first), (other, second) in combinations(zip(names, kinds, strict=True), 2):
+        if clash := _beside(first, second) & _beside(second, first) - NESTING:
             raise ValueError(f"the variants {one} and {other} replace the same part ({min(clash)}); use one of the two")
     try:
-        return VARIANTS[name] if len(names) == 1 else type(name, tuple(VARIANTS[part] for part in names), {})
+        return kinds[0] if len(kinds) == 1 else type(name, tuple(kinds), {})
     except TypeError as error:  # one twice, or one before another that builds on it
         raise ValueError(f"the variants {name} can't be joined in this order; name each once, the more special first") from error
 
 
-def _own(one: str, other: str) -> set[str]:
+def _beside(one: type[Plain], other: type[Plain]) -> set[str]:
     """The parts that one variant has not in common with another."""
-    kinds = set(VARIANTS[one].__mro__) - set(VARIANTS[other].__mro__)
+    kinds = set(one.__mro__) - set(other.__mro__)
     return {part for kind in kinds for part in vars(kind) if not part.startswith("__")}
 
 
@@ -205,7 +205,8 @@ class SeekConfig:
         optimizer: `adam` (as in the authors' code, fresh for each problem) or `ascent` (the plain step of Algorithm 1).
         grad_clip: largest norm of the gradient of all latents of a problem, or None.
         seed: for rewards and variants that draw at random; the search itself is deterministic.
-        variant: what replaces a part of the search: one of `VARIANTS`, several joined by `+`, or none. The rest is for variants only:
+        variant: what replaces a part of the search: one of `VARIANTS`, `FILE.py:CLASS`, several joined by `+`, or none. The rest is for
+            variants only:
         n_samples: M, openings that `sampled`, `group`, `ppo` and `harvest` draw in an iteration; samples that `joint` starts from.
         temperature: of the answers that `joint` starts from, and of what `drawn_rest` samples.
         epochs, clip: of `ppo`: gradient steps on the same samples, and ε.
@@ -260,9 +261,9 @@ class SeekConfig:
             if not fits:
                 raise ValueError(f"SeekConfig.{name} is {getattr(self, name)!r}; it must be {values}")
 
-    @property
+    @cached_property
     def parts(self) -> type[Plain]:
-        """What fills the places that Algorithm 1 leaves open."""
+        """What fills the places that Algorithm 1 leaves open; a file of a reader's own is read once for it."""
         return variant_class(self.variant)
 
     def n_latents(self, length: int) -> int:

@@ -2,7 +2,8 @@
 
 `Plain` fills them as the paper does: where the search starts and where its latents stand, which reward a step follows and how far
 it goes, how tokens are read off the latents, when the search stops and which answer it returns. `seek.py` asks one such object a
-problem. A variant replaces one part; whatever it draws at random depends on seed, problem and iteration alone.
+problem. A variant replaces one part; whatever it draws at random depends on seed, problem and iteration alone. A reader's own is a
+subclass of `Plain` in any file, named by FILE.py:CLASS (`own.py`).
 """
 
 import math

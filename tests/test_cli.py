@@ -125,7 +125,7 @@ def test_what_is_given_last_counts(standin, questions, tmp_path, monkeypatch):
     (["--model", "x", "--benchmark", "tiny-gsm", "--set", "rhoo=1"], "RunConfig has no 'rhoo'"),
     (["--model", "x", "--benchmark", "tiny-gsm", "--set", "rho"], "'rho' has no value; write NAME=VALUE"),
     (["--model", "x", "--benchmark", "tiny-gsm", "--setting", "dirty"], "RunConfig.setting is 'dirty'"),
-    (["--model", "x"], "RunConfig.benchmark is missing"),
+    (["--model", "x"], "RunConfig.benchmark is missing; name it (--benchmark on the command line)"),
     (["--recipe", "table1/gsm8k-mistral-7b-self-json"], "mistral"),
     (["--recipe", "table1/gsm8k-qwen2.5-7b-self-jsn"], "table1/gsm8k-qwen2.5-7b-self-json"),
     (["--config", "nowhere.yaml"], "nowhere.yaml can't be read as YAML"),
@@ -135,6 +135,57 @@ def test_what_is_wrong_is_said_in_a_sentence(arguments, said, tmp_path, capsys):
     errors = capsys.readouterr().err
     assert said in errors
     assert errors.count("\n") == 1
+
+
+def test_a_notebooks_files_are_those_of_the_folder_one_stands_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("my_prompt.yaml", "my_reward.py", "tiny-gsm"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "my_model").mkdir()
+    taken = []
+    monkeypatch.setattr("latentseek_core.notebooks.execute", lambda path, given, out: taken.append((path.stem, given)) or path)
+    monkeypatch.setattr("latentseek_core.notebooks.closing_text", lambda path: "")
+    monkeypatch.setattr("latentseek_core.notebooks.to_page", lambda path: path)
+    given = {
+        "prompt": "my_prompt.yaml",
+        "reward": "self+my_reward.py:f",
+        "model": "my_model",
+        "benchmark": "tiny-gsm",
+        "out": "new",
+    }
+    assert call("notebook", "02", *(f"-p{name}={value}" for name, value in given.items()), "-pn=4") == 0
+    place = tmp_path.resolve()
+    made = {"prompt": f"{place}/my_prompt.yaml", "reward": f"self+{place}/my_reward.py:f", "model": f"{place}/my_model"}
+    assert taken == [("02_algorithm_one", made | {"benchmark": "tiny-gsm", "out": f"{place}/new", "n": 4})]
+
+
+BAD_REWARDS = {
+    "one": ("return 0.0", "reward f gave 0.0; it must give a list, a number for each answer"),
+    "nothing": ("pass", "reward f gave None; it must give a list"),
+    "few": ("return [0.0]", "reward f gave 1 scores for 4 answers"),
+    "words": ("return answers", "reward f gave something that is no number"),
+    "raises": ("return [{}[answer] for answer in answers]", "your own code fails: KeyError: "),
+}
+
+
+@pytest.mark.parametrize("name", BAD_REWARDS)
+def test_a_bad_reward_is_said_in_a_sentence(name, standin, questions, tmp_path, capsys):
+    code, said = BAD_REWARDS[name]
+    (tmp_path / "mine.py").write_text(f"def f(problems, answers):\n    {code}\n")
+    given = ["-m", standin, "-b", questions / "gsm8k", "--max-new-tokens", 8, "-o", tmp_path / "a"]
+    assert call("run", *given, "--reward", f"{tmp_path / 'mine.py'}:f") == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith(f"latentseek: {said}")
+    assert name != "raises" or last.endswith("(mine.py, line 2)")
+
+
+def test_a_variant_of_ones_own_on_the_command_line(standin, questions, tmp_path, monkeypatch):
+    """From a folder of one's own, by a relative path."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("from latentseek_core.variants import Plain\n\n\nclass Once(Plain):\n    iterations = 1\n")
+    given = ["-m", standin, "-b", questions / "gsm8k", "--max-new-tokens", 8, "--reward", "psrm", "--rho", 0.5]
+    assert call("run", *given, "--variant", "mine.py:Once", "-o", "a") == 0
+    assert set(load_runs("a").n_iterations) == {1}
 
 
 def test_a_question_longer_than_the_context_is_refused(tmp_path, capsys):

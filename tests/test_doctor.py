@@ -279,8 +279,11 @@ def test_the_command_on_the_embedded_model(capfd):
 
 @pytest.mark.usefixtures("_no_hub")
 def test_the_page_on_the_command_line(capfd):
-    assert call(MODEL, "--problems", 2, "--limit", 2, "--method", "cot", "--max-new-tokens", 16) == 0
+    plan = ["--problems", 2, "--limit", 2, "--method", "cot", "--max-new-tokens", 16, "--rho", 0.5, "--lr", 0.25]
+    assert call(MODEL, *plan, "--set", "max_latents=7") == 0
     out = capfd.readouterr().out
+    assert "η = 0.25 changes" in out
+    assert "of 14 tokens in the first step" in out  # 7 a problem
     assert MODEL in out
     assert "2 of 2 answers were cut" in out
 
@@ -292,6 +295,9 @@ def test_the_page_on_the_command_line(capfd):
         (["no-such-model"], "unknown model"),
         ([MODEL, "-b", "nothing"], "unknown benchmark"),
         ([MODEL, "--problems", 1], "no spread"),
+        ([MODEL, "--prompt", "no-such.yaml"], "no prompt file"),
+        ([MODEL, "--set", "verifiers=boxed"], "the verifiers boxed can't be used"),
+        ([MODEL, "--rho", 2], "SeekConfig.rho is 2.0"),
     ],
 )
 def test_bad_input_is_said_in_a_sentence(arguments, said, capfd):

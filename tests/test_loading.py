@@ -38,6 +38,12 @@ def test_a_search_in_each_precision(folder, dtype):
     assert all(torch.equal(p, before[name]) for name, p in policy.model.state_dict().items())
 
 
+def test_a_folder_without_a_tokenizer_is_said_to_have_none(folder, tmp_path):
+    make_policy().model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="can't be loaded: it has no tokenizer; save it there too"):
+        Policy.from_pretrained(tmp_path)
+
+
 def test_parts_of_a_model_on_named_devices(folder):
     pytest.importorskip("accelerate")
     policy = Policy.from_pretrained(folder, device_map={"": "cpu"})

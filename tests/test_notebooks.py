@@ -150,8 +150,9 @@ def test_a_notebook_is_found_by_path_or_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_notebook("00_quickstart").samefile(NOTEBOOKS[0])
     assert find_notebook(str(NOTEBOOKS[0])) == NOTEBOOKS[0]
-    for name in ("99_nowhere", "elsewhere/00_quickstart.ipynb"):
-        with pytest.raises(ValueError, match=f"there is no notebook {name}; give a path, or one of 00_quickstart"):
+    assert [find_notebook(name).stem for name in ("0", "06", "6")] == ["00_quickstart", "06_iterations", "06_iterations"]
+    for name in ("99", "99_nowhere", "elsewhere/00_quickstart.ipynb"):
+        with pytest.raises(ValueError, match=f"there is no notebook {name}; give a path, a number, or one of 00_quickstart"):
             find_notebook(name)
 
 

@@ -15,7 +15,7 @@ CORE = ROOT / "latentseek_core"
 FLOORS = [
     ["hub", "benchmarks", "problems", "prompts", "published", "recipes", "notation", "symbolic", "symbolic_worker", "answers"],
     ["policy"],
-    ["settings", "variants", "optimisers", "steps", "seek", "rewards", "signals", "coherence"],
+    ["settings", "variants", "optimisers", "steps", "seek", "rewards", "own", "signals", "coherence"],
     ["attempts", "rivals", "methods"],
     ["configs", "store", "origin", "runs", "sweeps"],
     [
@@ -109,6 +109,19 @@ def test_versions_are_pinned_in_one_place():
         "pydantic",
     }
     assert used <= names
+
+
+def test_make_run_ends_with_the_next_step():
+    shown = subprocess.run(["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "notebooks/00_quickstart.ipynb" in shown[-2]
+    assert "source .venv/bin/activate" in shown[-1]
+    assert "book/evening.md" in shown[-1]
+
+
+def test_the_readme_begins_with_how_to_get_the_kit():
+    repository = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+    block = (ROOT / "README.md").read_text().split("```")[1]
+    assert block.split()[:6] == ["git", "clone", repository, "cd", repository.rpartition("/")[2], "make"]
 
 
 def test_no_path_of_a_machine_is_named():

@@ -3,7 +3,7 @@
 import pytest
 
 from latentseek_core import Problem, render_prompt
-from latentseek_core.prompts import prompt_style
+from latentseek_core.prompts import SHIPPED, prompt_style, verifier_prompt
 
 PROBLEM = Problem("1", "How many {eggs}?", "18", "gsm8k", "9+9=18.")
 
@@ -40,6 +40,63 @@ def test_own_prompt_files(tmp_path):
     assert prompt_style(own) == "boxed"
     with pytest.raises(ValueError, match="unknown prompt 'xml': use one of boxed, json, or the path of a .yaml file"):
         render_prompt(PROBLEM, style="xml")
+
+
+FORM = "style: boxed\nmessages:\n  - role: user\n    content: '{question}'\n"
+
+
+def test_a_file_that_is_edited_counts_as_it_is(tmp_path):
+    own = tmp_path / "own.yml"
+    for words in ("Now: ", "Then: "):
+        own.write_text(FORM.replace("{q", words + "{q"))
+        assert render_prompt(PROBLEM, style=own)[0]["content"] == f"{words}How many {{eggs}}?"
+
+
+@pytest.mark.parametrize(("before", "after", "said"), [
+    ("style: boxed\n", "", "its `style` must be boxed or json"),
+    ("boxed", "bxed", "its `style` must be boxed or json"),
+    ("messages", "mesages", "its `messages` must be a list"),
+    ("  - role: user\n    content: '{question}'\n", "  role: user\n", "its `messages` must be a list"),
+    ("'{question}'", "{question}", "a `content` that is text \\(in quotes"),  # YAML reads a mapping there
+    ("{question}", "Solve it.", "its last message must hold {question}"),
+    ("    content", "   content", "own.yaml can't be read as YAML: .* line 4"),
+    (FORM, "Solve this: it", "its `style` must be"),
+    (FORM, "Solve {question}", "own.yaml is no prompt: it has no lines `name: value`"),
+    (FORM, "", "own.yaml is no prompt"),
+])  # fmt: skip
+def test_a_faulty_prompt_is_refused_in_a_sentence(before, after, said, tmp_path):
+    own = tmp_path / "own.yaml"
+    assert before in FORM
+    own.write_text(FORM.replace(before, after))
+    with pytest.raises(ValueError, match=said) as refused:
+        prompt_style(own)
+    assert str(own) in str(refused.value)
+    assert "boxed.yaml" in str(refused.value) or "as examples" in str(refused.value)
+
+
+def test_a_prompt_file_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=f"there is no prompt file {tmp_path}/own.yaml"):
+        prompt_style("own.yaml")
+
+
+def test_examples_need_their_form(tmp_path):
+    (tmp_path / "own.yaml").write_text(FORM)
+    with pytest.raises(ValueError, match="own.yaml has no `shot`"):
+        render_prompt(PROBLEM, style=tmp_path / "own.yaml", shots=[PROBLEM])
+
+
+@pytest.mark.parametrize(("before", "after", "said"), [
+    ("opening: ", "open: ", "it must have an `opening` and a `verdict`, both text"),
+    ("{answer}", "it", "its `opening` must hold {question} and {answer}"),
+    ("weight: 1", "wait: 1", "its `checks` must be names"),
+])  # fmt: skip
+def test_faulty_verifiers_are_refused_in_a_sentence(before, after, said, tmp_path):
+    text = (SHIPPED / "verifiers.yaml").read_text()
+    assert before in text
+    (tmp_path / "own.yaml").write_text(text.replace(before, after))
+    with pytest.raises(ValueError, match=f"own.yaml can't be used: {said}"):
+        verifier_prompt(tmp_path / "own.yaml")
 
 
 def test_an_empty_question_is_refused():

@@ -1,5 +1,6 @@
 """A run survives a kill, refuses to mix settings, and is read back with all it needs, as a folder or packed."""
 
+import copy
 import json
 import os
 import signal
@@ -214,7 +215,7 @@ def test_other_settings_do_not_mix(tmp_path):
     run(config(tmp_path / "a", method="cot"), make_policy())
     with pytest.raises(ValueError, match=r"holds a run with another rho \(0.2, not 0.4\)"):
         run(config(tmp_path / "a", method="cot", rho=0.4), make_policy())
-    with pytest.raises(ValueError, match="no run matches"):
+    with pytest.raises(ValueError, match="no run matches .*all in FOLDER: 'FOLDER/\\*'"):
         load_runs(tmp_path / "b*")
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "results.jsonl").write_text("{}\n")
@@ -398,7 +399,7 @@ def test_a_config_is_the_same_in_yaml(tmp_path):
 @pytest.mark.parametrize(("bad", "said"), [
     ({"method": "magic"}, "unknown method 'magic'"),
     ({"reward": "magic"}, "unknown reward 'magic': use one of self, psrm"),
-    ({"reward": "nowhere.py:f"}, "there is no file nowhere.py"),
+    ({"reward": "nowhere.py:f"}, "there is no file .*/nowhere.py"),
     ({"reward": ""}, "method latentseek needs a reward"),
     ({"reward": "outcome"}, "the reward outcome needs a model"),
     ({"rho": 0.0}, r"SeekConfig.rho is 0.0; it must be in \(0, 1\]"),
@@ -434,9 +435,77 @@ def test_a_reward_of_ones_own(tmp_path):
     file.write_text("def short(problems, answers):\n    return [0.0 for answer in answers]\n")
     with pytest.raises(ValueError, match=r"begun with another mine.py"):
         run(config(tmp_path / "a", reward=f"{file}:short", limit=8), make_policy())
+    with pytest.raises(ValueError, match="mine.py:short is no variant"):
+        config(tmp_path / "b", variant=f"{file}:short")
     file.write_text("import nowhere\n")
     with pytest.raises(ValueError, match=r"mine.py fails on import: ModuleNotFoundError"):
         run(config(tmp_path / "b", reward=f"{file}:long"), make_policy())
+
+
+def test_a_sum_with_a_reward_of_ones_own(tmp_path):
+    (tmp_path / "mine.py").write_text("def half(problems, answers):\n    return [-0.5 for answer in answers]\n")
+    run(config(tmp_path / "a", reward=f"self+{tmp_path / 'mine.py'}:half"), make_policy())
+    for steps in load_runs(tmp_path / "a").steps:
+        by_hand = LengthReward()(None, [step["answer_text"] for step in steps])
+        assert [step["reward"] for step in steps] == [value - 0.5 for value in by_hand]
+    assert "mine.py" in read_origin(tmp_path / "a")["inputs"]
+
+
+VARIANT = """
+from latentseek_core.variants import Plain
+
+
+class Sure(Plain):
+    iterations = 1
+"""
+
+
+def test_a_variant_of_ones_own(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(VARIANT)
+    run(config(tmp_path / "a", variant=f"{file}:Sure"), make_policy())
+    rows = load_runs(tmp_path / "a")
+    assert set(rows.n_iterations) == {1}
+    assert set(rows.variant) == {f"{file}:Sure"}
+    assert list(read_origin(tmp_path / "a")["inputs"]) == ["mine.py"]
+    file.write_text(VARIANT.replace("1", "2"))
+    with pytest.raises(ValueError, match=r"begun with another mine.py"):
+        run(config(tmp_path / "a", variant=f"{file}:Sure", limit=8), make_policy())
+    file.unlink()
+    assert set(load_runs(tmp_path / "a").n_iterations) == {1}, "read back without the file"
+
+
+def test_code_that_is_changed_while_a_run_goes_counts_from_the_next_run_on(tmp_path):
+    policy, file = make_policy(), tmp_path / "mine.py"
+    file.write_text(VARIANT)
+    decode = policy.decode_text
+    policy = copy.copy(policy)
+    policy.decode_text = lambda *args, **how: file.write_text(VARIANT.replace("1", "2")) and decode(*args, **how)
+    run(config(tmp_path / "a", variant=f"{file}:Sure"), policy)
+    assert set(load_runs(tmp_path / "a").n_iterations) == {1}
+
+
+def test_before_the_first_result_a_file_may_still_be_corrected(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def short(problems, answers):\n    return [1 / 0 for answer in answers]\n")
+    with pytest.raises(ZeroDivisionError):
+        run(config(tmp_path / "a", reward=f"{file}:short"), make_policy())
+    file.write_text("def short(problems, answers):\n    return [-0.5 for answer in answers]\n")
+    run(config(tmp_path / "a", reward=f"{file}:short"), make_policy())
+    assert len(load_runs(tmp_path / "a")) == 6
+
+
+def test_a_run_ends_where_its_prompt_is_changed(tmp_path):
+    """No problem is answered with a prompt that isn't the one written down."""
+    policy, file = copy.copy(make_policy()), tmp_path / "mine.yaml"
+    file.write_text("style: boxed\nmessages: [{role: user, content: 'First: {question}'}]\n")
+    generate = policy.generate
+    policy.generate = lambda *args, **how: file.write_text(file.read_text().replace("First", "Then")) and generate(*args, **how)
+    with pytest.raises(ValueError, match=r"mine.yaml was changed while .*/a was going"):
+        run(config(tmp_path / "a", method="cot", prompt=str(file)), policy)
+    assert len(load_runs(tmp_path / "a")) == 2
+    with pytest.raises(ValueError, match="begun with another mine.yaml"):
+        run(config(tmp_path / "a", method="cot", prompt=str(file)), make_policy())
 
 
 def test_examples_that_are_among_the_problems_are_refused(tmp_path):

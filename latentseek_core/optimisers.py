@@ -133,7 +133,7 @@ class Scaled(Plain):
         before, wanted = search.latents.clone(), math.ceil(self.config.flip_share * search.n_latents)
         super().move()
         step = search.latents - before
-        scales = flip_scales(search.policy, before, step, search.tokens).sort().values
+        scales = flip_scales(search.policy, before, step, self.tokens()).sort().values
         if flipped := int(scales[:wanted].isfinite().sum()):
             # Beyond the tie by half, so that rounding settles nothing, but well before the next one.
             last, following = [*scales.tolist(), math.inf][flipped - 1 : flipped + 1]

@@ -34,23 +34,36 @@ def test_no_test_problem_occurs_in_a_tuning_run(path):
     assert not {tune[name].question for name in seen} & {problem.question for problem in test.values()}
 
 
+def judged(method: str | None = None, twin: bool = False) -> list:
+    """The cells of hunt-test: what the grid chose and its opponent; or the twin, whose tokens the model draws."""
+    cells = read_sweep(DATA / "sweeps" / "hunt-test.yaml")
+    return [c for c in cells if method in (None, c.method) and ("token_twin" in c.variant) is twin]
+
+
 def test_the_hunts_grid_is_on_tune_and_what_it_chose_is_judged_on_test():
-    grid, judged = (read_sweep(DATA / "sweeps" / f"{name}.yaml") for name in ("hunt", "hunt-test"))
+    grid, found = read_sweep(DATA / "sweeps" / "hunt.yaml"), [*judged(), *judged(twin=True)]
     assert {config.split for config in grid} == {"tune"}
-    assert {(config.split, config.limit) for config in judged} == {("test", 1000)}
-    for configs in (grid, judged):
+    assert {(config.split, config.limit) for config in found} == {("test", 1000)}
+    for configs in (grid, found):
         assert {config.model for config in configs} == {"tiny-qwen2-1.8m", "tiny-llama-1.8m"}
-    cells = [(config.method, config.reward, config.model) for config in judged]
+    cells = [(config.method, config.reward, config.model) for config in judged()]
     assert len(cells) == len(set(cells)) == 8
 
 
+def test_the_twin_is_the_chosen_setting_but_for_who_draws_the_tokens():
+    def rest(config, variant):
+        return config.settings() | {"variant": variant, "out": ""}
+
+    chosen_cells = [rest(c, c.variant) for c in judged("latentseek")]
+    twins = judged("latentseek", twin=True)
+    assert [rest(c, c.variant.replace("+token_twin", "")) for c in twins] == chosen_cells
+
+
 def test_the_opponent_may_spend_what_the_chosen_setting_spent():
-    judged = read_sweep(DATA / "sweeps" / "hunt-test.yaml")
-    search = {(config.model, config.reward): config.out for config in judged if config.method == "latentseek"}
-    for config in judged:
-        if config.method == "resample":
-            assert config.budget_from == search[config.model, config.reward]
-            assert config.batch_size >= config.limit, "one batch, one pool"
+    search = {(config.model, config.reward): config.out for config in judged("latentseek")}
+    for config in judged("resample"):
+        assert config.budget_from == search[config.model, config.reward]
+        assert config.batch_size >= config.limit, "one batch, one pool"
 
 
 def grid_of(method: str, reward: str) -> pd.DataFrame:
@@ -78,5 +91,5 @@ def test_what_is_judged_on_test_is_what_the_grid_chose(method, reward):
     judge = "psrm" if method == "resample" else reward
     found = standings(pd.concat([published(judge), grid_of(method, judge)]), "published")
     best = chosen(found[found.setting != "published"])
-    names = {c.out.name for c in read_sweep(DATA / "sweeps" / "hunt-test.yaml") if (c.method, c.reward) == (method, reward)}
+    names = {c.out.name for c in judged(method) if c.reward == reward}
     assert names == {best.replace(f"-{judge}-", f"-{reward}-")}

@@ -86,9 +86,10 @@ def run_command(
     What is given counts in this order, the last most: recipe, configuration file, flags, --set.
     """
     flags = {name: value for name, value in locals().items() if value is not None and name not in ("config", "set_")}
-    from .configs import make_config, read_settings
+    from .configs import make_config
     from .recipes import recipe as published
     from .runs import load_runs, run
+    from .store import read_settings
 
     settings = published(recipe) if recipe else {}
     settings |= (read_settings(config) if config else {}) | flags | _pairs(set_)

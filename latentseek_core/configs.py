@@ -1,6 +1,6 @@
 """`RunConfig`: everything that a run depends on, checked field by field, as YAML in and out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -170,21 +170,6 @@ def make_config(**values: Any) -> RunConfig:
         if first["type"] == "extra_forbidden":
             raise ValueError(f"RunConfig has no {where!r}; it has {', '.join(RunConfig.model_fields)}") from error
         raise ValueError(f"RunConfig.{where} is {first['input']!r}: {said}" if where else said) from error
-
-
-def read_settings(path: str | Path) -> dict[str, Any]:
-    """The settings in a YAML file: a run's `config.yaml`, a recipe, or one written by hand.
-
-    Raises:
-        ValueError: no such file, or no YAML of names and values.
-    """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{path} holds no settings; write one `name: value` a line")
-    return dict(values)
 
 
 REWARDS: dict[str, Callable[[Policy, RunConfig], Reward]] = {

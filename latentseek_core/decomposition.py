@@ -114,6 +114,11 @@ def compare(first: Track, second: Track, budgets: Sequence[float], seed: int = 0
     return pd.DataFrame({"budget": budgets, "difference": gaps[0], "low": low, "high": high})
 
 
+def by_number(problem_id: str) -> list[int]:
+    """A problem's place in its benchmark, by the digits of its id: a key to sort by."""
+    return [int(digits) for digits in re.findall(r"[0-9]+", problem_id)]
+
+
 def within(rows: pd.DataFrame, ids: Sequence[str], pool: float) -> tuple[np.ndarray, int]:
     """A run as if its problems together might have spent no more than `pool` tokens on answers and verdicts.
 
@@ -137,8 +142,7 @@ def within(rows: pd.DataFrame, ids: Sequence[str], pool: float) -> tuple[np.ndar
         raise ValueError(f"the run has no problem {missing[0]}; compare on problems that all runs have")
     searches = [steps[problem] for problem in ids]
     right, spent = np.zeros(len(searches), dtype=bool), 0
-    places = [[int(digits) for digits in re.findall(r"[0-9]+", problem)] for problem in ids]
-    for k, _, i in sorted((k, places[i], i) for i, one in enumerate(searches) for k in range(len(one))):
+    for k, _, i in sorted((k, by_number(ids[i]), i) for i, one in enumerate(searches) for k in range(len(one))):
         step = searches[i][k]
         price = step["decoded_tokens"] + step["verifier_tokens"]
         if spent + price > pool:

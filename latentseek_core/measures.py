@@ -19,9 +19,9 @@ from . import cost
 from .configs import RunConfig
 from .problems import DATA
 from .published import load_published
-from .runs import load_runs
+from .runs import is_finished, load_runs
 from .stats import Estimate, bootstrap_mean, interval, paired
-from .store import CONFIG, read_origin, root_of
+from .store import CONFIG
 
 RUNS = DATA / "runs"
 COLUMN = ["model", "benchmark", "prompt"]
@@ -65,9 +65,9 @@ def read_runs(folder: Path = RUNS) -> pd.DataFrame:
     places = [path for path in sorted(folder.rglob("*")) if path.suffix == ".zip" or (path / CONFIG).is_file()]
     frames = []
     for path in places:
-        rows = load_runs(path)
-        if len(rows) < max(1, read_origin(root_of(path)).get("problems", 1)):
+        if not is_finished(path):
             continue
+        rows = load_runs(path)
         name = re.sub(r"(\.\d+-of-\d+)?(\.zip)?$", "", path.relative_to(folder).as_posix())
         traces = [[_seen(step) for step in steps] for steps in rows.steps]
         settings = "|".join(map(repr, rows[SETTINGS].iloc[0]))

@@ -7,32 +7,55 @@ folder may bring files of its own under `prompts/`; there they take the place of
 import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import yaml
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from .problems import Problem
+from .store import read_settings
 
 SHIPPED = Path(__file__).resolve().parent / "prompts"
 FILES = {".yaml", ".yml"}
 SYMBOLIC = {"math500", "tiny-math"}
 
 
-@lru_cache
-def _parsed(text: str) -> Any:
-    return yaml.safe_load(text)
+class Message(BaseModel, strict=True):
+    role: str
+    content: str
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = _parsed(path.read_text(encoding="utf-8"))  # by its text: a file that is edited in between counts as it is
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} can't be read as YAML: {' '.join(str(error).split())}; take {SHIPPED} as examples") from error
-    if not isinstance(found, Mapping):
-        raise ValueError(f"{path} is no prompt: it has no lines `name: value`; take {SHIPPED} as examples")
-    return found
+def _asks(messages: list[Message]) -> list[Message]:
+    if "{question}" not in messages[-1].content:
+        raise ValueError("the last one must hold {question}, where the problem goes")
+    return messages
+
+
+class SolverPrompt(BaseModel, strict=True):
+    """The form of a prompt that puts problems to the model; what else such a file may hold is in `boxed.yaml`."""
+
+    style: Literal["boxed", "json"]
+    messages: Annotated[list[Message], Field(min_length=1), AfterValidator(_asks)]
+    shot: str = ""
+
+
+class Check(BaseModel, strict=True):
+    weight: float
+    text: str
+
+
+def _shows(opening: str) -> str:
+    if not all(place in opening for place in ("{question}", "{answer}")):
+        raise ValueError("it must hold {question} and {answer}")
+    return opening
+
+
+class VerifierPrompt(BaseModel, strict=True):
+    """The form of the checks of self-reward."""
+
+    opening: Annotated[str, AfterValidator(_shows)]
+    verdict: str
+    checks: Annotated[dict[str, Check], Field(min_length=1)]
 
 
 def load_prompt(name: str | Path, folder: Path | None = None) -> dict[str, Any]:
@@ -44,57 +67,40 @@ def load_prompt(name: str | Path, folder: Path | None = None) -> dict[str, Any]:
     own = [folder / "prompts" / f"{name}.yaml"] if folder else []
     for path in [Path(name), *own, SHIPPED / f"{name}.yaml"]:
         if path.suffix in FILES and path.is_file():
-            return _read(path)
+            return read_settings(path)
     if Path(name).suffix in FILES:
         raise ValueError(f"there is no prompt file {Path(name).absolute()}")
-    known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml") if "messages" in _read(p)))
+    known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml") if "messages" in read_settings(p)))
     raise ValueError(f"unknown prompt {str(name)!r}: use one of {known}, or the path of a .yaml file of that form")
 
 
 def solver_prompt(name: str | Path, folder: Path | None = None) -> dict[str, Any]:
-    """A prompt that puts problems to the model: `style`, `messages`, and what is optional.
+    """A prompt that puts problems to the model, in the form of `SolverPrompt`.
 
     Raises:
         ValueError: no such prompt, or a file of another form.
     """
-    prompt = load_prompt(name, folder)
-    messages = prompt.get("messages")
-    if prompt.get("style") not in ("boxed", "json"):
-        fault = "its `style` must be boxed or json, which says how answers are extracted"
-    elif not isinstance(messages, list) or not messages or not all(map(_is_message, messages)):
-        fault = "its `messages` must be a list, each with a `role` and a `content` that is text (in quotes, or behind |-)"
-    elif "{question}" not in messages[-1]["content"]:
-        fault = "its last message must hold {question}, where the problem goes"
-    else:
-        return prompt
-    raise ValueError(f"the prompt {name} can't be used: {fault}; an example is {SHIPPED / 'boxed.yaml'}")
-
-
-def _is_message(message: Any) -> bool:
-    return isinstance(message, Mapping) and all(isinstance(message.get(part), str) for part in ("role", "content"))
+    return _in_form(SolverPrompt, name, folder, "boxed.yaml")
 
 
 def verifier_prompt(name: str | Path, folder: Path | None = None) -> dict[str, Any]:
-    """The checks of self-reward: `opening`, `verdict` and `checks`.
+    """The checks of self-reward, in the form of `VerifierPrompt`.
 
     Raises:
         ValueError: no such file, or one of another form.
     """
+    return _in_form(VerifierPrompt, name, folder, "verifiers.yaml")
+
+
+def _in_form(form: type[BaseModel], name: str | Path, folder: Path | None, example: str) -> dict[str, Any]:
     prompt = load_prompt(name, folder)
-    checks = prompt.get("checks")
-    if not all(isinstance(prompt.get(part), str) for part in ("opening", "verdict")):
-        fault = "it must have an `opening` and a `verdict`, both text"
-    elif not all(place in prompt["opening"] for place in ("{question}", "{answer}")):
-        fault = "its `opening` must hold {question} and {answer}"
-    elif not isinstance(checks, Mapping) or not checks or not all(map(_is_check, checks.values())):
-        fault = "its `checks` must be names, each with a `weight` that is a number and a `text`"
-    else:
-        return prompt
-    raise ValueError(f"the verifiers {name} can't be used: {fault}; an example is {SHIPPED / 'verifiers.yaml'}")
-
-
-def _is_check(check: Any) -> bool:
-    return isinstance(check, Mapping) and isinstance(check.get("weight"), int | float) and isinstance(check.get("text"), str)
+    try:
+        form.model_validate(prompt)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where, said = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"the prompt {name} can't be used: `{where}`: {said}; an example is {SHIPPED / example}") from error
+    return prompt
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -125,7 +131,7 @@ def render_prompt(
         ValueError: an unknown style, a file that is no prompt, or one without `shot` where examples are to be shown.
     """
     prompt = solver_prompt(style, folder)
-    if shots and not isinstance(prompt.get("shot"), str):
+    if shots and "shot" not in prompt:
         raise ValueError(
             f"the prompt {style} has no `shot`, an example's answer; few_shot needs one, as in {SHIPPED / 'boxed.yaml'}"
         )

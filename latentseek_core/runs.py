@@ -283,6 +283,12 @@ def load_runs(pattern: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
 
 
+def is_finished(path: Path) -> bool:
+    """Whether a run has all its problems; of one that is still going on, those already done are the easy ones."""
+    root = root_of(path)
+    return root is not None and 0 < read_origin(root).get("problems", 0) == len(read_rows(root))
+
+
 def origins(pattern: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     """Where runs come from, a row each: run, n, the day of its first session, and of its last one the kit's commit, device, precision
     and version of torch; and the first digits of the weights' SHA-256."""
@@ -358,7 +364,8 @@ def pack(path: Path) -> Path:
     if path.suffix == ".zip":
         return path
     with _said(path), writing(path) as writer:
-        if len(writer.rows) != (total := read_origin(path)["problems"]):
+        if not is_finished(path):
+            total = read_origin(path).get("problems", 0)
             raise ValueError(f"{path} has {len(writer.rows)} of {total} problems; finish it before it is packed")
         archive = pack_folder(path)
         if read_rows(root_of(archive)) != writer.rows:

@@ -10,6 +10,7 @@ import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,28 @@ def root_of(path: Path) -> Path | zipfile.Path | None:
         return zipfile.Path(archive) if archive.is_file() else None
     except zipfile.BadZipFile as error:
         raise ValueError(f"{archive} is no packed run ({error}); unpack it by hand, or remove it") from error
+
+
+@lru_cache
+def _parsed(text: str) -> Any:
+    return yaml.safe_load(
+        text
+    )  # remembered by its text: a prompt is read for every problem, and counts as it is when it is edited
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """The settings in a YAML file: a run's `config.yaml`, a recipe, a prompt, or one written by hand.
+
+    Raises:
+        ValueError: no such file, or no YAML of names and values.
+    """
+    try:
+        values = _parsed(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} can't be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{path} holds no settings; write one `name: value` a line")
+    return dict(values)
 
 
 def read_config(root: Path | zipfile.Path) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from .configs import RunConfig, make_config, read_settings
+from .configs import RunConfig, make_config
 from .recipes import recipe, recipe_names
 from .runs import load_policy, named_model, run
+from .store import read_settings
 
 
 def read_sweep(path: str | Path, *, shard: str = "", only: str = "*", **overrides: Any) -> list[RunConfig]:

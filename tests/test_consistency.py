@@ -263,3 +263,31 @@ def test_unlike_things_are_not_compared():
     assert conflicts([one, one._replace(numbers=("0.6", "0.5", "0.7"))])
     assert agree(one._replace(numbers=("0.489", "0.458", "0.520")), one._replace(numbers=("48.9%", "45.8%", "52.0%")))
     assert fact("a label without its method", "400", ("0.5", "0.4", "0.6"), given, "here") == []
+
+
+POINTS = re.compile(r"([+−-]?\d+\.\d) \[([+−-]?\d+\.\d), ([+−-]?\d+\.\d)\]")
+
+
+def points(text: str) -> set[tuple[str, ...]]:
+    """Differences in points with their intervals, as printed in one piece."""
+    return {tuple(x.replace("−", "-").removeprefix("+") for x in found) for found in POINTS.findall(text)}
+
+
+def shown_points(output: dict) -> set[tuple[str, ...]]:
+    """Those of a notebook's output; in a table they are three cells in a row."""
+    html = BeautifulSoup("".join(output.get("data", {}).get("text/html", "")), "html.parser")
+    rows = [[cell.get_text() for cell in row.find_all("td")] for row in html.find_all("tr")]
+    found = {triple for row in rows for triple in zip(row, row[1:], row[2:], strict=False)}
+    return found | points("".join(output.get("text", "")) + html.get_text())
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in MARKDOWN[0].read_text(encoding="utf-8").splitlines() if POINTS.search(line) and ".ipynb" in line]
+)
+def test_differences_in_the_readme_are_those_of_the_notebooks_that_it_names(line):
+    shown = set()
+    for name in re.findall(r"\(notebooks/(\w+)\.ipynb\)", line):
+        cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+        shown |= {triple for cell in cells for output in cell.get("outputs", []) for triple in shown_points(output)}
+    assert points(line)
+    assert points(line) - shown == set()

@@ -7,7 +7,8 @@ import pytest
 
 from latentseek_core import load_benchmark, load_runs
 from latentseek_core.decomposition import chosen, standings
-from latentseek_core.store import read_config, read_origin, read_rows, root_of
+from latentseek_core.runs import is_finished
+from latentseek_core.store import read_config, read_rows, root_of
 from latentseek_core.sweeps import read_sweep
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -67,12 +68,10 @@ def test_the_opponent_may_spend_what_the_chosen_setting_spent():
 
 
 def grid_of(method: str, reward: str) -> pd.DataFrame:
-    """The grid's runs of one method under one judge, each with its setting; skips where one is missing."""
+    """The grid's runs of one method under one judge, each with its setting."""
     paths = [c.out for c in read_sweep(DATA / "sweeps" / "hunt.yaml") if (c.method, c.reward) == (method, reward)]
     paths = [DATA / "runs" / "hunt" / path.parent.name / path.name for path in paths]
-    for path in paths:
-        if (root := root_of(path)) is None or len(read_rows(root)) < read_origin(root)["problems"]:
-            pytest.skip(f"the grid isn't finished: {path.parent.name}/{path.name} is missing")
+    assert [path for path in paths if not is_finished(path)] == [], "the grid isn't whole"
     return pd.concat([load_runs(path).assign(setting=path.name) for path in paths])
 
 

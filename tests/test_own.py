@@ -65,36 +65,36 @@ def test_a_function_or_an_object_that_can_be_called_is_a_reward(here):
     assert own_reward(f"{here}/mine.py:judge")([1], ["a"]) == [-1.0]
 
 
-@pytest.mark.parametrize(("name", "said"), [
-    ("nowhere.py:zero", "there is no file {here}/nowhere.py; write FILE.py:NAME"),
-    ("mine.py", "mine.py is a whole file; say what in it is meant: FILE.py:NAME"),
-    ("mine.py:", "mine.py: is a whole file"),
-    ("mine.py:zeros", "mine.py has no function 'zeros'; name a function \\(problems, answers\\)"),
-    ("mine.py:three", "mine.py:three is no reward; a reward is a function \\(problems, answers\\)"),
-    ("mine.py:Judge", "mine.py:Judge is no reward"),
-    ("mine.py:number", "mine.py:number is no reward"),
-    ("broken.py:f", "broken.py fails on import: ZeroDivisionError: division by zero \\(broken.py, line 2\\)"),
-    ("odd.py:f", "odd.py fails on import: SyntaxError: .*odd.py, line 1"),
-    ("leaves.py:f", "leaves.py fails on import: SystemExit"),
-])  # fmt: skip
-def test_what_is_no_reward_is_refused_in_a_sentence(name, said, here):
-    with pytest.raises(ValueError, match=said.format(here=here)):
-        own_reward(name)
+REFUSED = {
+    own_reward: {
+        "nowhere.py:zero": "there is no file {here}/nowhere.py; write FILE.py:NAME",
+        "mine.py": "mine.py is a whole file; say what in it is meant: FILE.py:NAME",
+        "mine.py:": "mine.py: is a whole file",
+        "mine.py:zeros": "mine.py has no function 'zeros'; name a function \\(problems, answers\\)",
+        "mine.py:three": "mine.py:three is no reward; a reward is a function \\(problems, answers\\)",
+        "mine.py:Judge": "mine.py:Judge is no reward",
+        "mine.py:number": "mine.py:number is no reward",
+        "broken.py:f": "broken.py fails on import: ZeroDivisionError: division by zero \\(broken.py, line 2\\)",
+        "odd.py:f": "odd.py fails on import: SyntaxError: .*odd.py, line 1",
+        "leaves.py:f": "leaves.py fails on import: SystemExit",
+    },
+    variant_class: {
+        "nowhere.py:Half": "there is no file {here}/nowhere.py",
+        "half.py": "half.py is a whole file",
+        "half.py:Halves": "half.py has no class 'Halves'; name a subclass of latentseek_core.variants.Plain",
+        "half.py:Other": "half.py:Other is no variant; a variant is a subclass of latentseek_core.variants.Plain",
+        "mine.py:zero": "mine.py:zero is no variant",
+        "broken.py:Half": "broken.py fails on import",
+        "Half": "unknown variant 'Half': use one of zero, kick, .*, FILE.py:CLASS, or several joined by \\+",
+        "half.py:Half+constant_stop": "replace the same part \\(reward\\)",
+    },
+}
 
 
-@pytest.mark.parametrize(("name", "said"), [
-    ("nowhere.py:Half", "there is no file {here}/nowhere.py"),
-    ("half.py", "half.py is a whole file"),
-    ("half.py:Halves", "half.py has no class 'Halves'; name a subclass of latentseek_core.variants.Plain"),
-    ("half.py:Other", "half.py:Other is no variant; a variant is a subclass of latentseek_core.variants.Plain"),
-    ("mine.py:zero", "mine.py:zero is no variant"),
-    ("broken.py:Half", "broken.py fails on import"),
-    ("Half", "unknown variant 'Half': use one of zero, kick, .*, FILE.py:CLASS, or several joined by \\+"),
-    ("half.py:Half+constant_stop", "replace the same part \\(reward\\)"),
-])  # fmt: skip
-def test_what_is_no_variant_is_refused_in_a_sentence(name, said, here):
-    with pytest.raises(ValueError, match=said.format(here=here)):
-        SeekConfig(variant=name)
+@pytest.mark.parametrize(("load", "name"), [(load, name) for load, names in REFUSED.items() for name in names])
+def test_what_is_no_reward_or_variant_is_refused_in_a_sentence(load, name, here):
+    with pytest.raises(ValueError, match=REFUSED[load][name].format(here=here)):
+        load(name)
 
 
 def test_a_variant_by_file_is_the_class_and_joins_others(here, monkeypatch):

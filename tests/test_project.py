@@ -13,11 +13,23 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "latentseek_core"
 FLOORS = [
-    ["hub", "benchmarks", "problems", "prompts", "published", "recipes", "notation", "symbolic", "symbolic_worker", "answers"],
+    [
+        "store",
+        "hub",
+        "benchmarks",
+        "problems",
+        "prompts",
+        "published",
+        "recipes",
+        "notation",
+        "symbolic",
+        "symbolic_worker",
+        "answers",
+    ],
     ["policy"],
     ["settings", "variants", "optimisers", "steps", "seek", "rewards", "own", "signals", "coherence"],
     ["attempts", "rivals", "methods"],
-    ["configs", "store", "origin", "runs", "sweeps"],
+    ["configs", "origin", "runs", "sweeps"],
     [
         "stats",
         "subsets",

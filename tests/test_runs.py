@@ -12,11 +12,11 @@ from conftest import LengthReward, make_policy
 
 from latentseek_core import Policy, RunConfig, load_benchmark, load_runs, run
 from latentseek_core import configs as configs_module
-from latentseek_core.configs import make_config, read_settings
+from latentseek_core.configs import make_config
 from latentseek_core.methods import METHODS
 from latentseek_core.runs import origins, pack, regrade
 from latentseek_core.settings import VARIANTS
-from latentseek_core.store import read_origin, read_rows, root_of, writing
+from latentseek_core.store import read_origin, read_rows, read_settings, root_of, writing
 
 COLUMNS = (
     "run model benchmark split method reward variant prompt rho learning_rate max_iterations seed problem_id answer gold correct "

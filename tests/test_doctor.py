@@ -296,7 +296,7 @@ def test_the_page_on_the_command_line(capfd):
         ([MODEL, "-b", "nothing"], "unknown benchmark"),
         ([MODEL, "--problems", 1], "no spread"),
         ([MODEL, "--prompt", "no-such.yaml"], "no prompt file"),
-        ([MODEL, "--set", "verifiers=boxed"], "the verifiers boxed can't be used"),
+        ([MODEL, "--set", "verifiers=boxed"], "the prompt boxed can't be used"),
         ([MODEL, "--rho", 2], "SeekConfig.rho is 2.0"),
     ],
 )

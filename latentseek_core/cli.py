@@ -137,7 +137,7 @@ def ledger_command(
     runs: Annotated[Path | None, typer.Option(help="The folder with runs, in place of the committed ones.")] = None,
 ) -> None:
     """Holds each claim of the paper against the runs: effect, interval, verdict by a rule, a column for each model and task."""
-    from .ledger import RUNS, write_ledger
+    from .tools.ledger import RUNS, write_ledger
 
     for path in write_ledger(out, runs or RUNS):
         typer.echo(f"written: {path}")
@@ -169,9 +169,9 @@ def doctor_command(
     import json
 
     from .configs import make_config
-    from .doctor import examine, page
     from .prompts import solver_prompt, verifier_prompt
     from .runs import load_policy, named_model
+    from .tools.doctor import examine, page
 
     config = make_config(**flags | _pairs(set_) | {"out": "doctor"})
     solver_prompt(config.prompt)  # a wrong one is better said before a model is loaded
@@ -275,7 +275,7 @@ def notebook_command(
     in_place: Annotated[bool, typer.Option("--in-place", help="Execute the notebook where it lies.")] = False,
 ) -> None:
     """Executes a notebook with papermill and prints its closing table."""
-    from .notebooks import closing_text, execute, find_notebook, to_page
+    from .tools.notebooks import closing_text, execute, find_notebook, to_page
 
     executed = execute(find_notebook(name), _parameters(parameter), None if in_place else out)
     typer.echo(closing_text(executed))
@@ -294,7 +294,7 @@ def report_command(
     ] = None,
 ) -> None:
     """Runs all notebooks that take a model on this one, then makes a book of them."""
-    from .report import report
+    from .tools.report import report
 
     with _resumable():
         page = report(model, benchmark, out, quick=quick, only=only, parameters=_parameters(parameter))
@@ -306,7 +306,7 @@ def book_command(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the pages and the site.")] = Path("out/book"),
 ) -> None:
     """Builds the book from the repository's pages and its executed notebooks."""
-    from .book import build_book
+    from .tools.book import build_book
 
     typer.echo(f"the book: {build_book(out)}")
 

@@ -16,11 +16,11 @@ from filelock import FileLock
 from test_notebooks import stranger  # noqa: F401
 from test_replay import browser  # noqa: F401
 
-from latentseek_core import book as book_module
-from latentseek_core.book import ROOT, build_book, check_book_tools
 from latentseek_core.cli import app
-from latentseek_core.notebooks import closing_text
-from latentseek_core.report import report
+from latentseek_core.tools import book as book_module
+from latentseek_core.tools.book import ROOT, build_book, check_book_tools
+from latentseek_core.tools.notebooks import closing_text
+from latentseek_core.tools.report import report
 
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 
@@ -178,8 +178,8 @@ def test_a_report_on_a_model_never_seen_before_goes_on_where_it_was(stranger, tm
     assert "LatentSeek on stranger" in text
     assert "A quick report" in text
     assert (front.parent / "notebooks" / "06_iterations.html").is_file()
-    monkeypatch.setattr("latentseek_core.report.execute", lambda *args, **options: pytest.fail("done again"))
-    monkeypatch.setattr("latentseek_core.report.build_book", lambda *args: front)
+    monkeypatch.setattr("latentseek_core.tools.report.execute", lambda *args, **options: pytest.fail("done again"))
+    monkeypatch.setattr("latentseek_core.tools.report.build_book", lambda *args: front)
     assert report(str(stranger), "tiny-gsm", out, only="6", **how) == front
     with pytest.raises(ValueError, match="holds a report with another quick, True"):
         report(str(stranger), "tiny-gsm", out, only="06", **how | {"quick": False})
@@ -188,7 +188,7 @@ def test_a_report_on_a_model_never_seen_before_goes_on_where_it_was(stranger, tm
 @pytest.mark.slow
 def test_a_report_on_an_embedded_model(tmp_path, monkeypatch):
     built = []
-    monkeypatch.setattr("latentseek_core.report.build_book", lambda *given: built.append(given) or tmp_path / "index.html")
+    monkeypatch.setattr("latentseek_core.tools.report.build_book", lambda *given: built.append(given) or tmp_path / "index.html")
     report("tiny-qwen2-1.8m", "tiny-gsm", tmp_path, quick=True, only="02", parameters={"n": 2, "max_iterations": 2})
     ((_, (executed,), front, title),) = built
     assert executed == tmp_path / "notebooks" / "02_algorithm_one.ipynb"
@@ -205,9 +205,9 @@ def test_a_notebook_that_stops_stops_no_other(tmp_path, monkeypatch):
         (folder / path.name).write_bytes(path.read_bytes())
         return folder / path.name
 
-    monkeypatch.setattr("latentseek_core.report.execute", execute)
+    monkeypatch.setattr("latentseek_core.tools.report.execute", execute)
     built = []
-    monkeypatch.setattr("latentseek_core.report.build_book", lambda out, notebooks, *front: built.append(notebooks))
+    monkeypatch.setattr("latentseek_core.tools.report.build_book", lambda out, notebooks, *front: built.append(notebooks))
     with pytest.raises(RuntimeError, match="1 of 3 notebooks stopped: 02_algorithm_one.ipynb stopped in cell 3"):
         report("tiny-qwen2-1.8m", "tiny-gsm", tmp_path, only="02,06,12")
     assert [path.stem for path in built[0]] == ["06_iterations", "12_fraction_ratio"]
@@ -224,7 +224,7 @@ def test_a_notebook_that_stops_stops_no_other(tmp_path, monkeypatch):
     ],
 )
 def test_a_wrong_report_is_refused_before_anything_runs(wrong, said, tmp_path, monkeypatch):
-    monkeypatch.setattr("latentseek_core.report.execute", lambda *args, **options: pytest.fail("a notebook was run"))
+    monkeypatch.setattr("latentseek_core.tools.report.execute", lambda *args, **options: pytest.fail("a notebook was run"))
     given = {"model": "tiny-qwen2-1.8m", "benchmark": "tiny-gsm", "out": tmp_path / "report"} | wrong
     with pytest.raises(ValueError, match=re.escape(said)):
         report(**given)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from latentseek_core import load_runs
-from latentseek_core.calculations import calculations
+from latentseek_core.analyses.calculations import calculations
 from latentseek_core.tiny import checks
 
 RUNS = Path(__file__).resolve().parents[1] / "data" / "runs" / "tiny-gsm" / "*" / "latentseek-*"

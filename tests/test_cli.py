@@ -143,9 +143,11 @@ def test_a_notebooks_files_are_those_of_the_folder_one_stands_in(tmp_path, monke
         (tmp_path / name).write_text("")
     (tmp_path / "my_model").mkdir()
     taken = []
-    monkeypatch.setattr("latentseek_core.notebooks.execute", lambda path, given, out: taken.append((path.stem, given)) or path)
-    monkeypatch.setattr("latentseek_core.notebooks.closing_text", lambda path: "")
-    monkeypatch.setattr("latentseek_core.notebooks.to_page", lambda path: path)
+    monkeypatch.setattr(
+        "latentseek_core.tools.notebooks.execute", lambda path, given, out: taken.append((path.stem, given)) or path
+    )
+    monkeypatch.setattr("latentseek_core.tools.notebooks.closing_text", lambda path: "")
+    monkeypatch.setattr("latentseek_core.tools.notebooks.to_page", lambda path: path)
     given = {
         "prompt": "my_prompt.yaml",
         "reward": "self+my_reward.py:f",

@@ -4,7 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentseek_core.decomposition import Track, at_budgets, chosen, compare, curve, difference, parts, standings, track, within
+from latentseek_core.analyses.decomposition import (
+    Track,
+    at_budgets,
+    chosen,
+    compare,
+    curve,
+    difference,
+    parts,
+    standings,
+    track,
+    within,
+)
 
 
 def steps(*answers):

@@ -14,7 +14,7 @@ from tokenizers.processors import TemplateProcessing
 from latentseek_core import Policy, SeekConfig, load_benchmark, load_runs, run, seek
 from latentseek_core.cli import main
 from latentseek_core.configs import make_config
-from latentseek_core.doctor import (
+from latentseek_core.tools.doctor import (
     advice,
     compare_alone,
     examine,

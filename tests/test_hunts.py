@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from latentseek_core import load_benchmark, load_runs
-from latentseek_core.decomposition import chosen, standings
+from latentseek_core.analyses.decomposition import chosen, standings
 from latentseek_core.runs import is_finished
 from latentseek_core.store import read_config, read_rows, root_of
 from latentseek_core.sweeps import read_sweep

@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import binomtest
 
 from latentseek_core import load_runs
-from latentseek_core.ledger import (
+from latentseek_core.stats import bootstrap_difference, interval
+from latentseek_core.tools.ledger import (
     FAILS,
     HOLDS,
     MISSING,
@@ -26,8 +27,7 @@ from latentseek_core.ledger import (
     verdict,
     write_ledger,
 )
-from latentseek_core.measures import MEASURES, SETTINGS, Column, Effect, NotRunError, Seen
-from latentseek_core.stats import bootstrap_difference, interval
+from latentseek_core.tools.measures import MEASURES, SETTINGS, Column, Effect, NotRunError, Seen
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "data" / "runs"

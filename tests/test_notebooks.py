@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from transformers import Olmo2Config, Olmo2ForCausalLM
 
 from latentseek_core import Policy, embedded_models
-from latentseek_core.notebooks import closing_text, execute, find_notebook, source_hash, to_page
+from latentseek_core.tools.notebooks import closing_text, execute, find_notebook, source_hash, to_page
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 DEFAULT = "tiny-qwen2-1.8m"

@@ -13,7 +13,7 @@ import torch
 from conftest import LengthReward, make_policy
 
 from latentseek_core import Problem, Score, SeekConfig, seek, seek_steps
-from latentseek_core.replay import alternatives, new_tokens, replay_html
+from latentseek_core.analyses.replay import alternatives, new_tokens, replay_html
 from latentseek_core.seek import SeekStep
 
 PROBLEM = Problem("7", "How many words?", "3", "tiny-gsm")

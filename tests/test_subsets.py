@@ -5,8 +5,8 @@ from itertools import combinations, permutations
 import numpy as np
 import pytest
 
+from latentseek_core.analyses.subsets import best_of, best_with_first, cost_of_distinct, majority_of, until_accepted
 from latentseek_core.signals import majority
-from latentseek_core.subsets import best_of, best_with_first, cost_of_distinct, majority_of, until_accepted
 
 RNG = np.random.default_rng(0)
 REWARDS = RNG.choice([-1.0, -0.5, -1 / 6, 0.0], (7, 6))  # few levels, so that ties are common

@@ -9,8 +9,8 @@ import torch
 from conftest import LengthReward, make_policy, random_problems, random_prompts
 
 from latentseek_core import Problem, Score, SeekConfig, seek, seek_steps
+from latentseek_core.analyses.replay import replay_html
 from latentseek_core.optimisers import Group, Kl, Ppo, Sampled
-from latentseek_core.replay import replay_html
 from latentseek_core.settings import CLEAN, VARIANTS, variant_class
 from latentseek_core.variants import draw_tokens
 

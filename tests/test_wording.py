@@ -2,7 +2,7 @@
 
 import pytest
 
-from latentseek_core.wording import is_word, opening, pieces
+from latentseek_core.analyses.wording import is_word, opening, pieces
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from .stats import Estimate, bootstrap_difference
+from ..stats import Estimate, bootstrap_difference
 
 DRAWS = 2000
 

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from jinja2 import Template
 
-from .answers import extract_answer, is_correct
-from .policy import Policy
-from .problems import Problem
-from .prompts import prompt_style
-from .seek import SeekResult, SeekStep
-from .settings import SeekConfig
+from ..answers import extract_answer, is_correct
+from ..policy import Policy
+from ..problems import Problem
+from ..prompts import prompt_style
+from ..seek import SeekResult, SeekStep
+from ..settings import SeekConfig
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 VERDICTS = {True: "✓ passed", False: "✗ failed", None: "? unreadable"}

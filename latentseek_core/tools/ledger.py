@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from ..problems import DATA
+from ..runs import origins
+from ..stats import holm, interval
 from .measures import COLUMN, MEASURES, ON_PAPER, RUNS, Column, Effect, NotRunError, name_of, read_runs, tokens_of
-from .problems import DATA
-from .runs import origins
-from .stats import holm, interval
 
 CLAIMS = DATA / "claims.yaml"
 PAPER = ("the paper's tables", "", "")

@@ -9,11 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from .benchmarks import HUB
-from .configs import RunConfig, make_config
-from .policy import embedded_models
-from .problems import DATA, GENERATORS, load_benchmark
-from .prompts import prompt_style
+from ..benchmarks import HUB
+from ..configs import RunConfig, make_config
+from ..policy import embedded_models
+from ..problems import DATA, GENERATORS, load_benchmark
+from ..prompts import prompt_style
 
 KERNEL = "python3"  # the one of the environment that this runs in
 

@@ -21,14 +21,14 @@ from rich.padding import Padding
 from rich.text import Text
 from scipy.stats import t
 
-from .answers import extract_answer
-from .configs import RunConfig
-from .optimisers import flip_scales
-from .policy import Completion, Policy, shared_length
-from .problems import Problem, load_benchmark
-from .prompts import prompt_style, render_prompt
-from .runs import load_runs, run
-from .settings import OPTIMIZERS, SeekConfig
+from ..answers import extract_answer
+from ..configs import RunConfig
+from ..optimisers import flip_scales
+from ..policy import Completion, Policy, shared_length
+from ..problems import Problem, load_benchmark
+from ..prompts import prompt_style, render_prompt
+from ..runs import load_runs, run
+from ..settings import OPTIMIZERS, SeekConfig
 
 BATCH_SIZES = (1, 4, 16, 32)
 PATIENCE = 20.0  # seconds: no larger batch is tried behind one that took longer, and answers alone are cut to take as long

@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, norm, ttest_1samp
 
-from . import cost
-from .configs import RunConfig
-from .problems import DATA
-from .published import load_published
-from .runs import is_finished, load_runs
-from .stats import Estimate, bootstrap_mean, interval, paired
-from .store import CONFIG
+from .. import cost
+from ..configs import RunConfig
+from ..problems import DATA
+from ..published import load_published
+from ..runs import is_finished, load_runs
+from ..stats import Estimate, bootstrap_mean, interval, paired
+from ..store import CONFIG
 
 RUNS = DATA / "runs"
 COLUMN = ["model", "benchmark", "prompt"]

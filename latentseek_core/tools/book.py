@@ -15,10 +15,10 @@ from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 
-from .problems import DATA
+from ..problems import DATA
 
 ROOT = DATA.parent
-CORE = Path(__file__).parent
+CORE = Path(__file__).resolve().parents[1]
 # The parts of the book in their order: files of the repository by pattern, each in the first part that names it.
 PARTS = {
     "Notebooks": ["notebooks/*.ipynb"],
@@ -129,7 +129,7 @@ def _contents(names: list[str], with_readme: bool) -> str:
 def _api_pages() -> dict[str, str]:
     """A page a module, from its docstrings, and one that lists them."""
     pages, rows = {}, []
-    for path in sorted(CORE.rglob("*.py"), key=lambda path: (path.parent != CORE, path.stem)):
+    for path in sorted(CORE.rglob("*.py"), key=lambda path: (path.parent != CORE, path)):
         if path.stem == "__init__" or path.stem.endswith("_worker"):
             continue
         name = ".".join(path.relative_to(CORE.parent).with_suffix("").parts)

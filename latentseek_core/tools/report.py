@@ -9,11 +9,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..origin import PACKAGES, commit
+from ..policy import embedded_models
+from ..store import replace_file
 from .book import ROOT, build_book, check_book_tools
 from .notebooks import check_parameters, closing_text, execute, source_hash
-from .origin import PACKAGES, commit
-from .policy import embedded_models
-from .store import replace_file
 
 OWN_RUNS = {"recompute": False}  # go on with the runs that lie in the report's folder
 

@@ -9,8 +9,9 @@ from .problems import GENERATORS, Problem, embedded_benchmarks, load_benchmark
 from .prompts import render_prompt
 from .rewards import FormatReward, OutcomeReward, PerfectSparseReward, Score, SelfReward
 from .runs import load_runs, run
-from .seek import SeekResult, SeekStep, seek, seek_steps
+from .seek import seek, seek_steps
 from .settings import SeekConfig
+from .steps import SeekResult, SeekStep
 from .tiny.benchmark import DRAW, draw_problems
 
 GENERATORS.update({name: partial(draw_problems, name) for name in DRAW})

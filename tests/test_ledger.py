@@ -63,13 +63,13 @@ DIFFERENCE = {"name": "d", "measure": "difference", "of": {"method": "latentseek
 CLAIM = {"id": "gain", "title": "Gain", "claim": "It gains.", "where": "abstract", "tests": [DIFFERENCE | {"rule": {"above": 0}}]}
 
 
-def one(name, column, **given):
-    return MEASURES[name](column, **given)
+def one(name, column, bound=0, **given):
+    return MEASURES[name](column, bound, **given)
 
 
 @pytest.fixture
 def column():
-    return Column(pd.concat([SELF, COT], ignore_index=True), bound=0)
+    return Column(pd.concat([SELF, COT], ignore_index=True))
 
 
 def test_a_difference_is_that_of_the_problems_both_answered(column):
@@ -94,9 +94,8 @@ def test_a_search_as_it_stood_after_k_iterations_costs_what_it_had_cost(column):
 
 def test_other_measurements(column):
     own = {"method": "latentseek", "reward": "self"}
-    column.bound = 3
     assert one("mean", column, of=own, quantity="iterations").value == 1
-    assert one("mean", column, of=own, quantity="iterations").p < 1e-6
+    assert one("mean", column, 3, of=own, quantity="iterations").p < 1e-6
     ratio = one("ratio", column, of=own, over={"method": "cot"}, quantity="tokens")
     assert ratio.value == pytest.approx(38 / 24)
     assert ratio.low < ratio.value < ratio.high
@@ -127,7 +126,7 @@ def test_runs_are_chosen_by_what_they_are_not_by_their_names():
 
 def test_seeds_count_together():
     seeds = [made_up(f"r{s}", "latentseek", range(10 * s, 40), variant="random", reward="self", seed=s) for s in range(3)]
-    column = Column(pd.concat([SELF, COT, *seeds], ignore_index=True), bound=0)
+    column = Column(pd.concat([SELF, COT, *seeds], ignore_index=True))
     found = one("difference", column, of={"method": "latentseek", "variant": "random"}, minus={"method": "cot"})
     assert found.n == 40
     assert found.value == pytest.approx(100 * (np.mean([1, 0.75, 0.5]) - 0.5))

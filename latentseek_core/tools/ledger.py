@@ -110,8 +110,7 @@ def _entries(claim: dict, key: tuple, column: Column) -> list[dict[str, Any]]:
         given = {n: v for n, v in test.items() if n not in ("name", "measure", "rule")}
         asked = {"test": test["name"], "rule": _rule(test["rule"])}
         try:
-            column.bound = bound if kind in ("above", "below") else None
-            effect = MEASURES[test["measure"]](column, **given)
+            effect = MEASURES[test["measure"]](column, bound if kind in ("above", "below") else None, **given)
             rows.append(_entry(claim, key, **asked, **vars(effect), verdict=verdict(effect, test["rule"])))
         except NotRunError as missing:
             rows.append(_entry(claim, key, **asked, verdict=MISSING, reason=str(missing)))

@@ -1,6 +1,7 @@
 """What the ledger can measure: numbers with intervals, over the runs of one model on one task or over the paper's own tables.
 
-A measurement is a function of a `Column` and of the arguments that a claim's test gives it; `MEASURES` has them by name.
+A measurement is a function of a `Column`, of the bound that its p is to be tested against (None: it has no p), and of the arguments
+that a claim's test gives it; `MEASURES` has them by name.
 """
 
 import re
@@ -97,7 +98,6 @@ class Column:
     """One model on one task: its runs, and how tests choose among them."""
 
     rows: pd.DataFrame
-    bound: float | None = None
     chosen: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     def select(self, wanted: Mapping[str, Any]) -> pd.DataFrame:
@@ -204,18 +204,18 @@ def _mean(values: np.ndarray) -> Estimate:
     return bootstrap_mean(values, n_resamples=2000, method="percentile")  # as in the notebooks
 
 
-def difference(column: Column, of: dict, minus: dict, quantity: str = "correct") -> Effect:
+def difference(column: Column, bound: float | None, of: dict, minus: dict, quantity: str = "correct") -> Effect:
     """Mean difference of two methods on the problems that both answered, with its bootstrap interval; solved problems in points,
     tested by McNemar's exact test where the bound is 0."""
     first, second = column.select(of), column.select(minus)
     a, b = _shared(first, second, quantity, quantity)
     scale, unit = (100, " points") if quantity == "correct" else (1, " " + quantity)
-    found, p = _mean(scale * (a - b)), _against(scale * (a - b), column.bound)
+    found, p = _mean(scale * (a - b)), _against(scale * (a - b), bound)
     if quantity == "correct" and not np.any(a != b):  # resampling can't show what the sample doesn't; an exact bound can
         most = 100 * (1 - 0.025 ** (1 / len(a)))
         found = Estimate(0.0, -most, most)
     solved = f"{a.mean():.1%} against {b.mean():.1%}" if quantity == "correct" else f"{a.mean():.3g} against {b.mean():.3g}"
-    if quantity == "correct" and column.bound == 0 and set(a) | set(b) <= {0.0, 1.0}:
+    if quantity == "correct" and bound == 0 and set(a) | set(b) <= {0.0, 1.0}:
         p = paired(b.astype(bool), a.astype(bool)).p_value
     return Effect(len(a), *found, unit, p, solved, tokens_of(first, second), _used(first, second))
 
@@ -230,32 +230,32 @@ def _shared(first: pd.DataFrame, second: pd.DataFrame, *quantities: str) -> tupl
     return a[shared].to_numpy(), b[shared].to_numpy()
 
 
-def mean(column: Column, of: dict, quantity: str) -> Effect:
+def mean(column: Column, bound: float | None, of: dict, quantity: str) -> Effect:
     """A mean over problems with its bootstrap interval."""
     rows = column.select(of)
     values = _values(rows, quantity).to_numpy()
-    return Effect(len(values), *_mean(values), " " + quantity, _against(values, column.bound), "", tokens_of(rows), _used(rows))
+    return Effect(len(values), *_mean(values), " " + quantity, _against(values, bound), "", tokens_of(rows), _used(rows))
 
 
-def ratio(column: Column, of: dict, over: dict, quantity: str, over_quantity: str | None = None) -> Effect:
+def ratio(column: Column, bound: float | None, of: dict, over: dict, quantity: str, over_quantity: str | None = None) -> Effect:
     """Total over total on the same problems; its interval by linearisation: problems are what was drawn."""
     first, second = column.select(of), column.select(over)
     a, b = _shared(first, second, quantity, over_quantity or quantity)
     value = a.sum() / b.sum()
     error = (a - value * b).std(ddof=1) / b.mean() / np.sqrt(len(a))
-    p = None if column.bound is None else float(2 * norm.sf(abs(value - column.bound) / max(error, 1e-12)))
+    p = None if bound is None else float(2 * norm.sf(abs(value - bound) / max(error, 1e-12)))
     low, high = value - 1.96 * error, value + 1.96 * error
     return Effect(len(a), value, low, high, " times", p, "", tokens_of(first, second), _used(first, second))
 
 
-def share(column: Column, of: dict, flag: str) -> Effect:
+def share(column: Column, bound: float | None, of: dict, flag: str) -> Effect:
     """The share of answers of which something is so (`FLAGS`), in percent, with Wilson's interval and the exact binomial test."""
     rows = column.select(of)
     flags = FLAGS[flag](column, rows)
     if len(flags) < LEAST:
         raise NotRunError(f"{name_of(of)} has {len(flags)} answers to ask that of")
     low, high = interval(flags)
-    p = None if column.bound is None else float(binomtest(sum(flags), len(flags), column.bound / 100).pvalue)
+    p = None if bound is None else float(binomtest(sum(flags), len(flags), bound / 100).pvalue)
     return Effect(len(flags), 100 * np.mean(flags), 100 * low, 100 * high, "%", p, "", tokens_of(rows), _used(rows))
 
 
@@ -281,6 +281,7 @@ FLAGS = {
 
 def published(
     column: Column,
+    bound: float | None,
     table: str,
     where: str = "",
     of: str = "",
@@ -308,10 +309,10 @@ def published(
         found = found.reset_index(drop=True) - other.reset_index(drop=True)
     values = found.dropna().to_numpy()
     whole = _mean(values) if len(values) > 1 else Estimate(*[float(values[0])] * 3)
-    return Effect(len(values), *whole, " points" if minus else "", _against(values, column.bound), solved)
+    return Effect(len(values), *whole, " points" if minus else "", _against(values, bound), solved)
 
 
-def break_even(column: Column, count: str) -> Effect:
+def break_even(column: Column, bound: float | None, count: str) -> Effect:
     """The number of problems at which training (Genius) and searching cost as many FLOPs; arithmetic, without an interval."""
     value = cost.break_even(getattr(cost, count)())
     return Effect(1, value, value, value, " problems")

@@ -146,6 +146,12 @@ def test_outputs_belong_to_the_code_beside_them(tmp_path):
     assert notebook.metadata["source_sha256"] != source_hash(notebook)
 
 
+def test_outputs_belong_to_the_weights_they_were_made_with(monkeypatch):
+    notebook = nbformat.read(NOTEBOOKS[1], as_version=4)
+    monkeypatch.setattr("latentseek_core.tools.notebooks.sha256", lambda path: f"{path.parent.name}, trained again")
+    assert notebook.metadata["source_sha256"] != source_hash(notebook)
+
+
 def test_a_notebook_is_found_by_path_or_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_notebook("00_quickstart").samefile(NOTEBOOKS[0])

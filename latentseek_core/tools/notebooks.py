@@ -14,6 +14,7 @@ from ..configs import RunConfig, make_config
 from ..policy import embedded_models
 from ..problems import DATA, GENERATORS, load_benchmark
 from ..prompts import prompt_style
+from ..store import sha256
 
 KERNEL = "python3"  # the one of the environment that this runs in
 
@@ -112,18 +113,34 @@ def _tidy(path: Path) -> None:
         cell.metadata.pop("papermill", None)  # times and absolute paths, which differ at every run
         cell.metadata.pop("execution", None)
         if "outputs" in cell:
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr" or output.text]
+            cell.outputs = _joined([output for output in cell.outputs if output.get("name") != "stderr" or output.text])
     notebook.metadata.pop("papermill", None)
     notebook.metadata["source_sha256"] = source_hash(notebook)
     nbformat.write(notebook, path)
 
 
+def _joined(outputs: list[Any]) -> list[Any]:
+    """The outputs of a cell, what it printed in one go in one piece: where the kernel cuts that is chance."""
+    joined: list[Any] = []
+    for output in outputs:
+        if joined and output.output_type == "stream" and output.get("name") == joined[-1].get("name"):
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
+
+
 def source_hash(notebook: Mapping[str, Any]) -> str:
-    """SHA-256 of a notebook's code: kept in its metadata when it is executed, it tells whether the outputs belong to the code."""
+    """SHA-256 of what a notebook's outputs come from: its code, and the weights of the embedded models that the code names.
+
+    It is kept in the metadata when the notebook is executed, and tells later whether the outputs still belong there.
+    """
     code = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
     if any("injected-parameters" in cell["metadata"].get("tags", []) for cell in notebook["cells"]):
         return ""  # executed with other parameters than the notebook's own
-    return hashlib.sha256("\0".join(code).encode()).hexdigest()
+    named = [name for name in embedded_models() if any(name in cell for cell in code)]
+    weights = [sha256(DATA / "models" / name / "model.safetensors") for name in named]
+    return hashlib.sha256("\0".join(code + weights).encode()).hexdigest()
 
 
 def to_page(executed: Path) -> Path:

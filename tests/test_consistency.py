@@ -36,8 +36,8 @@ ALIASES = [
     (r"self-reward", "self"),
     (r"\bn ?=? ?3\b|\b3 samples|\bk ?=? ?10\b", " "),
 ]
-MODEL = re.compile(r"tiny-(?:qwen2|llama)-[0-9.]+m(?:-early|-seed[0-9]+)?|qwen2\.5-coder-0\.5b")
-BENCHMARK = re.compile(r"tiny-(?:gsm|math|aime)(?: \(wide\))?(?![-\w])|gsm8k|math500|aime2024")
+MODEL = re.compile(r"tiny-(?:qwen2|llama)-[0-9.]+m(?:-early|-seed[0-9]+)?|qwen2\.5-coder-0\.5b|smollm2-135m")
+BENCHMARK = re.compile(r"tiny-(?:gsm|math|aime)(?: \(wide\))?(?![-\w])|gsm-symbolic|gsm8k|math500|aime2024")
 NUMBER = r"(\d+(?:\.\d+)?)"
 FIGURE = re.compile(rf"{NUMBER}% \[{NUMBER}%, {NUMBER}%\](?: of ([\d,]+))?")
 LINE = re.compile(

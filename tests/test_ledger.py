@@ -292,6 +292,17 @@ def test_an_empty_folder_has_the_paper_s_own_column(tmp_path):
     assert all(f"### {number}. {claim['title']}" in text for number, claim in enumerate(claims, 1))
 
 
+def test_a_model_with_the_chain_of_thought_alone_has_no_column_and_is_named(tmp_path):
+    claims, rows = read_claims(), read_runs(RUNS)
+    alone = rows[(rows.model == "smollm2-135m") & (rows.method == "cot")]
+    table = ledger(alone, claims)
+    assert "smollm2-135m, gsm-symbolic, boxed" in summary(table)
+    head, _, rest = page(table, claims, alone, tmp_path).partition("No column yet, ")
+    assert rest.splitlines()[0].endswith("asks for: smollm2-135m, gsm-symbolic, boxed.")
+    assert "smollm2" not in head
+    assert "the paper's tables" in head
+
+
 def mapped() -> dict[str, list[str]]:
     """README's map: what of the paper, and the notebooks in the same row."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -144,10 +144,14 @@ def _label(key: tuple[str, str, str]) -> str:
 def page(table: pd.DataFrame, claims: list[dict[str, Any]], runs: pd.DataFrame, folder: Path = RUNS) -> str:
     """The ledger as Markdown: the claims with their verdicts, each claim's tests with their numbers, the runs behind them."""
     wide = summary(table).reindex([claim["id"] for claim in claims]).fillna("–")
+    idle = [column for column in wide if set(wide[column]) <= {MISSING, "–"}]
+    wide = wide.drop(columns=idle)
     lines = [_head(table), _row(["", "claim", "where", *wide.columns, "notebook"]), _row(["---"] * (len(wide.columns) + 4))]
     for number, claim in enumerate(claims, 1):
         link = f"[{claim['title']}](#{claim['id']})"
         lines.append(_row([number, link, claim["where"], *wide.loc[claim["id"]], _notebook(claim)]))
+    if idle:
+        lines += ["", f"No column yet, for no claim has the runs that it asks for: {'; '.join(idle)}."]
     lines += ["", "## Claim by claim", ""]
     for number, claim in enumerate(claims, 1):
         lines += _section(number, claim, table[table.id == claim["id"]])

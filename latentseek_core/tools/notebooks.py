@@ -103,6 +103,7 @@ def find_notebook(name: str) -> Path:
 def _tidy(path: Path) -> None:
     """Takes finished progress bars out of a notebook's outputs, leaves warnings in, and drops what only says when it ran where."""
     import nbformat
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
@@ -113,21 +114,11 @@ def _tidy(path: Path) -> None:
         cell.metadata.pop("papermill", None)  # times and absolute paths, which differ at every run
         cell.metadata.pop("execution", None)
         if "outputs" in cell:
-            cell.outputs = _joined([output for output in cell.outputs if output.get("name") != "stderr" or output.text])
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr" or output.text]
+            CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)  # where the kernel cuts what is printed is chance
     notebook.metadata.pop("papermill", None)
     notebook.metadata["source_sha256"] = source_hash(notebook)
     nbformat.write(notebook, path)
-
-
-def _joined(outputs: list[Any]) -> list[Any]:
-    """The outputs of a cell, what it printed in one go in one piece: where the kernel cuts that is chance."""
-    joined: list[Any] = []
-    for output in outputs:
-        if joined and output.output_type == "stream" and output.get("name") == joined[-1].get("name"):
-            joined[-1].text += output.text
-        else:
-            joined.append(output)
-    return joined
 
 
 def source_hash(notebook: Mapping[str, Any]) -> str:

@@ -91,6 +91,21 @@ def test_a_wrong_head_is_said(report):
     assert "don't use this model" not in sentences(report)
 
 
+@pytest.mark.parametrize(("dtype", "measured"), [(torch.bfloat16, True), (torch.float16, True), (torch.float32, False)])
+def test_half_precision_is_timed_beside_float32(dtype, measured):
+    policy = Policy(copy.deepcopy(make_policy().model).to(dtype), make_policy().tokenizer, name="half")
+    times = look_at_model(policy, random_prompts(1)[0])["times_float32"]
+    assert (times is not None and times > 0) == measured
+
+
+@pytest.mark.parametrize(("times", "said"), [(4.25, True), (1.6, True), (1.2, False), (0.1, False), (None, False)])
+def test_a_slow_precision_is_said(report, times, said):
+    """As on a processor without instructions for it."""
+    facts = report.model | {"dtype": "bfloat16", "times_float32": times}
+    told = sentences(type(report)(**vars(report) | {"model": facts}))
+    assert ("bfloat16 is" in told and f"{times:.1f} times as slow as float32" in told) if said else "as slow as" not in told
+
+
 def test_the_prompt_as_the_model_reads_it(policy):
     problem = load_benchmark("tiny-gsm", limit=1)[0]
     found = look_at_prompt(policy, problem, short())

@@ -20,6 +20,7 @@ from rich.console import Group
 from rich.padding import Padding
 from rich.text import Text
 from scipy.stats import t
+from torch.utils.benchmark import Timer
 
 from ..answers import extract_answer
 from ..configs import RunConfig
@@ -32,6 +33,7 @@ from ..settings import OPTIMIZERS, SeekConfig
 
 BATCH_SIZES = (1, 4, 16, 32)
 PATIENCE = 20.0  # seconds: no larger batch is tried behind one that took longer, and answers alone are cut to take as long
+SLOW = 1.5  # a precision that takes so many times as long as float32 is advised against
 FLIPPED = 0.05  # share of the prefixes' tokens that the step size looked for changes
 
 Facts = dict[str, Any]
@@ -77,8 +79,8 @@ def examine(policy: Policy, config: RunConfig, *, count: int = 8, sizes: Sequenc
 
 @torch.no_grad()
 def look_at_model(policy: Policy, prompt: Sequence[int]) -> Facts:
-    """The model's shape, and the largest difference between head ∘ backbone and the model's own logits (`head_error`, to be seen
-    against `largest_logit`) on a prompt."""
+    """The model's shape, the largest difference between head ∘ backbone and the model's own logits (`head_error`, to be seen against
+    `largest_logit`) on a prompt, and how many times as long as in float32 a matrix product takes (`times_float32`)."""
     model, ids, weight = policy.model, torch.tensor([prompt], device=policy.device), policy.head_module.weight
     own = model(input_ids=ids, use_cache=False).logits.float()
     ours = policy.head(policy.backbone(input_ids=ids, use_cache=False).last_hidden_state).float()
@@ -86,9 +88,22 @@ def look_at_model(policy: Policy, prompt: Sequence[int]) -> Facts:
     right = error <= (1e-4 if policy.dtype == torch.float32 else 2e-2) * (1 + largest)
     shape = {"parameters": model.num_parameters(), "vocabulary": weight.shape[0], "hidden_size": weight.shape[1]}
     place = {"dtype": str(policy.dtype).removeprefix("torch."), "device": str(policy.device)}
+    place["times_float32"] = times_float32(weight) if weight.dtype in (torch.bfloat16, torch.float16) else None
     reach = {"context_length": policy.context_length, "window": policy.window}
     head = {"tied": weight is model.get_input_embeddings().weight, "head_error": error, "largest_logit": largest}
     return {"name": policy.name, "class": type(model).__name__} | shape | place | reach | head | {"head_right": right}
+
+
+def times_float32(weight: torch.Tensor) -> float:
+    """How many times as long a product with some rows of a weight takes in its own precision as in float32: more than once on a
+    processor that has no instructions for half precision."""
+    rows, batch = weight[:2048], torch.zeros(32, weight.shape[1], dtype=weight.dtype, device=weight.device)
+    timers = [
+        Timer("linear(x, w)", globals={"linear": torch.nn.functional.linear, "x": batch.to(dtype), "w": rows.to(dtype)})
+        for dtype in (weight.dtype, torch.float32)
+    ]
+    own, full = (timer.blocked_autorange(min_run_time=0.2).median for timer in timers)
+    return own / full
 
 
 def look_at_prompt(policy: Policy, problem: Problem, config: RunConfig) -> Facts:
@@ -223,9 +238,11 @@ def advice(report: Report) -> list[str]:
     model, prompt, answers, latents = report.model, report.prompt, report.answers, report.latents
     n, eta, changed, unread = answers["n"], latents["eta"], latents["flipped"], report.run["unreadable"] or 0
     better = f"; try η = {latents['eta_five']:.2g}" if latents["eta_five"] else ""
+    slower = model["times_float32"] or 0
     ways = "accept it" if model["dtype"] == "float32" else "take --dtype float32, or accept it"
     said = [
         (not model["head_right"], "The head does not give the model's own logits: don't use this model."),
+        (slower > SLOW, f"{model['dtype']} is {slower:.1f} times as slow as float32 here: take --dtype float32 if it fits."),
         (not prompt["chat_template"], "No chat template: prompts go in as plain text. Is there an instruct version?"),
         (prompt["system"] == "lost", "The template drops system messages: use a prompt without one (--prompt FILE.yaml)."),
         (prompt["bos"] > 1, "Prompts begin with more than one BOS: mend the chat template."),

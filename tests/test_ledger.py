@@ -92,6 +92,13 @@ def test_a_search_as_it_stood_after_k_iterations_costs_what_it_had_cost(column):
     assert best.value == 0
 
 
+def test_tokens_are_those_of_the_problems_both_answered():
+    """The chain of thought also answered others, of fewer and fewer tokens."""
+    longer = COT.assign(answer_tokens=range(40, 0, -1))
+    found = one("difference", Column(pd.concat([SELF.head(20), longer])), of=DIFFERENCE["of"], minus=DIFFERENCE["minus"])
+    assert (found.n, found.tokens.split(" against ")[1]) == (20, f"{np.mean(range(40, 20, -1)):.0f} + 4")
+
+
 def test_other_measurements(column):
     own = {"method": "latentseek", "reward": "self"}
     assert one("mean", column, of=own, quantity="iterations").value == 1
@@ -299,7 +306,7 @@ def test_a_model_with_the_chain_of_thought_alone_has_no_column_and_is_named(tmp_
     assert "smollm2-135m, gsm-symbolic, boxed" in summary(table)
     head, _, rest = page(table, claims, alone, tmp_path).partition("No column yet, ")
     assert rest.splitlines()[0].endswith("asks for: smollm2-135m, gsm-symbolic, boxed.")
-    assert "smollm2" not in head
+    assert "smollm2-135m, gsm-symbolic, boxed" not in head
     assert "the paper's tables" in head
 
 

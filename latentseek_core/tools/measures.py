@@ -185,7 +185,9 @@ def _as_of(rows: pd.DataFrame, at: int | str | None) -> pd.DataFrame:
 
 
 def tokens_of(*selections: pd.DataFrame) -> str:
-    means = [rows[["answer_tokens", "verifier_tokens"]].mean() for rows in selections]
+    """Mean answer and verdict tokens of each selection, on the problems that all have."""
+    shared = set.intersection(*(set(rows.problem_id) for rows in selections))
+    means = [rows[rows.problem_id.isin(shared)][["answer_tokens", "verifier_tokens"]].mean() for rows in selections]
     return " against ".join(f"{mean.answer_tokens:.0f} + {mean.verifier_tokens:.0f}" for mean in means)
 
 

@@ -6,6 +6,8 @@ model, checks at load that nothing is lost by it, and decodes in batches with a 
 transformers' caches.
 """
 
+from __future__ import annotations
+
 import hashlib
 import inspect
 import secrets
@@ -19,11 +21,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+import transformers  # its names are looked up where they are used: the models behind them take seconds to import
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 from jinja2.exceptions import TemplateError
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from .hub import offline_if_unreachable
 from .problems import DATA
@@ -119,7 +121,14 @@ class Policy:
         batch_size: most answers decoded at once; halved where the memory doesn't hold them.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str = "", folder: Path | None = None):
+    def __init__(
+        self,
+        model: transformers.PreTrainedModel,
+        tokenizer: transformers.PreTrainedTokenizerBase,
+        *,
+        name: str = "",
+        folder: Path | None = None,
+    ):
         self.model, self.tokenizer, self.name, self.folder = model.eval().requires_grad_(False), tokenizer, name, folder
         self.files: list[Path] = []
         self.batch_size = BATCH_SIZE
@@ -128,7 +137,9 @@ class Policy:
         self.context_length: int | None = getattr(self.text_config, "max_position_embeddings", None)
         self.stop_ids = frozenset(_as_list(model.generation_config.eos_token_id) + _as_list(tokenizer.eos_token_id))
         self.backbone, self.head_module = self._cut()
-        sliding = [layer.sliding_window for layer in DynamicCache(config=self.text_config).layers if layer.is_sliding]
+        sliding = [
+            layer.sliding_window for layer in transformers.DynamicCache(config=self.text_config).layers if layer.is_sliding
+        ]
         self.window: int | None = min(sliding, default=None)
         self._accepts = set(inspect.signature(self.backbone.forward).parameters)
         self._check_head()
@@ -143,7 +154,7 @@ class Policy:
         revision: str | None = None,
         gguf_file: str | None = None,
         **model_kwargs: Any,
-    ) -> "Policy":
+    ) -> Policy:
         """Loads a model by the name of an embedded one, by folder, or by hub id.
 
         Args:
@@ -170,8 +181,8 @@ class Policy:
         remote = {key: model_kwargs[key] for key in ("trust_remote_code", "token") if key in model_kwargs}
         try:
             with nullcontext() if folder else offline_if_unreachable():
-                tokenizer = AutoTokenizer.from_pretrained(source, **kwargs, **remote)
-                model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **kwargs, **model_kwargs)
+                tokenizer = transformers.AutoTokenizer.from_pretrained(source, **kwargs, **remote)
+                model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **kwargs, **model_kwargs)
         except (OSError, ValueError) as error:
             raise ValueError(_cannot_load(name_or_path, folder, error)) from error
         if "device_map" not in model_kwargs and "quantization_config" not in model_kwargs:
@@ -427,7 +438,7 @@ class Policy:
             read = tokens if how.feed is None else how.feed(logits, [(row.index, len(row.tokens)) for row in live])
             latents = self._forward(read[:, None], mask, cache)[:, -1]
 
-    def _prefill(self, rows: list[_Row], all_latents: bool) -> tuple[torch.Tensor, DynamicCache, torch.Tensor]:
+    def _prefill(self, rows: list[_Row], all_latents: bool) -> tuple[torch.Tensor, transformers.DynamicCache, torch.Tensor]:
         """Reads what is not yet known of prompts and forced tokens: states `[rows, new, hidden]`, cache, mask `[rows, known + new]`.
 
         Known and new part are each padded on the left; the mask hides the padding of both.
@@ -435,7 +446,7 @@ class Policy:
         sequences = [row.prompt + row.forced for row in rows]
         known = self._known(rows, sequences, all_latents)
         before, new = max(known), max(len(s) - k for s, k in zip(sequences, known, strict=True))
-        cache = DynamicCache(config=self.text_config)
+        cache = transformers.DynamicCache(config=self.text_config)
         if before:
             _recall(cache, rows, known, before)
         ids, mask = [], []
@@ -466,7 +477,7 @@ class Policy:
         memories = [row.memory.tokens if row.memory else [] for row in rows]
         return [shared_length([m, s[:end]]) for m, s, end in zip(memories, sequences, ends, strict=True)]
 
-    def _forward(self, read: torch.Tensor, mask: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
+    def _forward(self, read: torch.Tensor, mask: torch.Tensor, cache: transformers.DynamicCache) -> torch.Tensor:
         """The backbone on new tokens `[rows, new]`, or embeddings `[rows, new, hidden]`, behind a cache; `mask`
         `[rows, cached + new]` is 0 at padding."""
         rows, new = read.shape[:2]
@@ -500,7 +511,7 @@ def _complete(row: _Row) -> Completion:
     return Completion(row.tokens, latents, row.finished, len(row.tokens) - len(row.forced), row.memory)
 
 
-def _remember(cache: DynamicCache, mask: torch.Tensor, place: int, row: _Row, count: int) -> Memory | None:
+def _remember(cache: transformers.DynamicCache, mask: torch.Tensor, place: int, row: _Row, count: int) -> Memory | None:
     """The memory of one row of a batch, without padding."""
     if any(not layer.is_initialized or layer.keys.shape[-2] != len(mask) for layer in cache.layers):
         return None
@@ -509,7 +520,7 @@ def _remember(cache: DynamicCache, mask: torch.Tensor, place: int, row: _Row, co
     return Memory((row.prompt + row.tokens)[: len(columns)], states)
 
 
-def _recall(cache: DynamicCache, rows: list[_Row], known: list[int], width: int) -> None:
+def _recall(cache: transformers.DynamicCache, rows: list[_Row], known: list[int], width: int) -> None:
     """Fills a new cache with the first `known` tokens of each row's memory, padded on the left to `width`."""
     nothing = next(row.memory for row in rows if row.memory)
     for layer in range(len(cache.layers)):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+import transformers
 
 from .answers import extract_answer, is_correct
 from .hub import offline_if_unreachable
@@ -214,8 +214,8 @@ class OutcomeReward(_Addable):
         dtype = torch.float32 if (device, dtype) == ("cpu", "auto") else dtype
         try:
             with nullcontext() if Path(name).is_dir() else offline_if_unreachable():
-                self.tokenizer = AutoTokenizer.from_pretrained(name)
-                self.model = AutoModelForSequenceClassification.from_pretrained(name, dtype=dtype).eval().to(device)
+                self.tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+                self.model = transformers.AutoModelForSequenceClassification.from_pretrained(name, dtype=dtype).eval().to(device)
         except (OSError, ValueError) as error:
             raise ValueError(f"the outcome reward model {name!r} can't be loaded: {str(error).splitlines()[0]}") from error
         if self.model.config.num_labels != 1:

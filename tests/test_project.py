@@ -75,6 +75,12 @@ def test_only_the_policy_knows_caches():
         assert ("past_key_values" in path.read_text()) == (path.name == "policy.py"), path
 
 
+def test_a_command_without_a_model_starts_without_the_models_code():
+    """`latentseek --help`, `table` or `regrade` import torch, but not the model classes of transformers, which take as long again."""
+    ask = "import sys, latentseek_core.cli; print(*[name for name in sys.modules if name.startswith('transformers.models.')])"
+    assert subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.split() == []
+
+
 def test_the_loop_stays_readable():
     assert len((CORE / "seek.py").read_text().splitlines()) <= 250
     assert sum(1 for line in (ROOT / "tests" / "plain.py").read_text().splitlines() if line.strip()) <= 75

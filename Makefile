@@ -5,21 +5,23 @@ READY := $(VENV)/.ready
 
 export TOKENIZERS_PARALLELISM := false
 
+# One thread a process: the workers share the cores, and torch's threads of several workers wait for each other. Work is stolen rather
+# than dealt out: neighbouring tests, which share what they have built, stay in one process, and none is idle at the end.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
+
 .PHONY: run test check setup notebooks book runs ledger bench clean
 
 run: $(READY)  ## the quickstart notebook on an embedded model; prints its closing table
 	@$(BIN)/latentseek notebook notebooks/00_quickstart.ipynb
 	@echo "next: source $(BIN)/activate makes the command latentseek known to this shell; book/evening.md is a walk from there"
 
-# One thread a process: the workers share the cores, and torch's threads of several workers wait for each other. Work is stolen rather
-# than dealt out: neighbouring tests, which share what they have built, stay in one process, and none is idle at the end.
 test: $(READY)  ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "" -n auto --maxprocesses 4 --dist worksteal
+	$(PYTEST) -m ""
 
 check: $(READY)  ## the quick loop: style and fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 setup: $(READY)  ## only makes .venv and installs into it
 

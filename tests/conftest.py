@@ -52,8 +52,16 @@ MORE_CONFIGS = {
     "smollm3": SmolLM3Config(**SMALL, **KV, pad_token_id=0),
     "bloom": BloomConfig(hidden_size=32, n_layer=2, n_head=4, vocab_size=300),
 }
-# Architectures for tests that should hold on all of them; those beyond the first few run with the slow tests.
-ALL = [*CONFIGS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE_CONFIGS)]
+
+
+def mostly_slow(values, *quick) -> list:
+    """Values for `parametrize`, of which all but the `quick` ones run with the slow tests: the quick loop shall stay quick."""
+    return [value if value in quick else pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
+QUICK = ("qwen2", "llama", "gemma2")
+# Architectures for tests that should hold on all of them.
+ALL = mostly_slow([*CONFIGS, *MORE_CONFIGS], *QUICK)
 
 
 @lru_cache

@@ -277,6 +277,7 @@ grid:
 """
 
 
+@pytest.mark.slow
 def test_a_sweep_its_shards_and_its_table(standin, questions, tmp_path, capsys):
     file = tmp_path / "sweep.yaml"
     file.write_text(SWEEP.format(out=tmp_path / "whole", model=standin, benchmark=questions / "gsm8k"))

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 import torch
-from conftest import ALL, make_policy, random_problems, random_prompts
+from conftest import ALL, make_policy, mostly_slow, random_problems, random_prompts
 from rich.console import Console
 from tokenizers.processors import TemplateProcessing
 
@@ -225,7 +225,7 @@ def test_too_large_a_batch_is_left_out(policy):
     assert [s["batch"] for s in speeds] == [1, 4]
 
 
-@pytest.mark.parametrize("method", ["latentseek", "cot"])
+@pytest.mark.parametrize("method", mostly_slow(["latentseek", "cot"], "cot"))
 def test_the_estimate_is_that_of_the_run(method, tmp_path):
     """All problems are measured, so tokens are the run's own; hours grow with the number of problems."""
     config = short(method=method)
@@ -292,6 +292,7 @@ def test_the_command_on_the_embedded_model(capfd):
     assert 0.02 < flipped < 0.1  # on all 50 problems the η found on six
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_hub")
 def test_the_page_on_the_command_line(capfd):
     plan = ["--problems", 2, "--limit", 2, "--method", "cot", "--max-new-tokens", 16, "--rho", 0.5, "--lr", 0.25]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import mostly_slow
 
 from latentseek_core import (
     OutcomeReward,
@@ -88,7 +89,7 @@ def test_no_text_has_a_token_that_the_model_lacks(name):
     assert max(policy(name).encode("<|endoftext|> é ∑ </s>")) < policy(name).text_config.vocab_size
 
 
-@pytest.mark.parametrize("name", FINISHED)
+@pytest.mark.parametrize("name", mostly_slow(FINISHED, SMALL[0]))
 def test_it_answers_in_both_formats_and_its_verdicts_can_be_read(name):
     stories = draw_tasks("tiny-gsm", "tune", 24, 3)
     for style in ("boxed", "json"):
@@ -188,6 +189,7 @@ def test_mistakes_are_told_apart():
     assert told["right by luck"] == 0
 
 
+@pytest.mark.slow
 def test_the_outcome_model_loads_like_any_classifier_and_knows_something():
     reward = OutcomeReward(NAME)
     assert NAME not in MODELS

@@ -299,6 +299,7 @@ def test_an_empty_folder_has_the_paper_s_own_column(tmp_path):
     assert all(f"### {number}. {claim['title']}" in text for number, claim in enumerate(claims, 1))
 
 
+@pytest.mark.slow
 def test_a_model_with_the_chain_of_thought_alone_has_no_column_and_is_named(tmp_path):
     claims, rows = read_claims(), read_runs(RUNS)
     alone = rows[(rows.model == "smollm2-135m") & (rows.method == "cot")]

@@ -34,6 +34,7 @@ def test_each_problem_has_one_outcome_whose_tokens_are_those_of_its_steps(method
         assert all(("reward" in step) == (method in REWARDED) for step in outcome.steps)
 
 
+@pytest.mark.slow
 def test_the_batch_changes_nothing():
     problems, shots = random_problems(5), (Problem("s", "what?", "1", "tiny-gsm", "one"),)
     for method in METHODS:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import mostly_slow
 from safetensors.torch import load_file
 
 from latentseek_core import Policy, Problem, SeekConfig, seek, seek_steps
@@ -48,7 +49,7 @@ def run(case, function):
     return list(seek_steps(policy, problem, reward, config, prompt_ids=ids)), None, reward
 
 
-@pytest.mark.parametrize("function", [seek, seek_steps])
+@pytest.mark.parametrize("function", mostly_slow([seek, seek_steps], seek))
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_meets_the_recording(case, function):
     steps, result, reward = run(case, function)

@@ -5,7 +5,7 @@ import copy
 
 import pytest
 import torch
-from conftest import ALL, LengthReward, make_policy, random_prompts
+from conftest import ALL, LengthReward, make_policy, mostly_slow, random_prompts
 
 from latentseek_core import Problem, SeekConfig, seek_steps
 from latentseek_core.settings import AuthorsRules
@@ -69,7 +69,7 @@ def authors_loop(policy, prompt, reward, rho, lr, iterations, threshold, n):
     return answers
 
 
-@pytest.mark.parametrize("rho", [0.2, 1.0])
+@pytest.mark.parametrize("rho", mostly_slow([0.2, 1.0], 0.2))
 @pytest.mark.parametrize("architecture", ALL)
 def test_equals_the_authors_loop(architecture, rho):
     policy = make_policy(architecture)

@@ -8,7 +8,7 @@ import threading
 import zipfile
 
 import pytest
-from conftest import LengthReward, make_policy
+from conftest import LengthReward, make_policy, mostly_slow
 
 from latentseek_core import Policy, RunConfig, load_benchmark, load_runs, run
 from latentseek_core import configs as configs_module
@@ -107,7 +107,7 @@ def pull_after(policy, monkeypatch, calls):
     return made
 
 
-@pytest.mark.parametrize("share", [0.25, 0.5, 0.8])
+@pytest.mark.parametrize("share", mostly_slow([0.25, 0.5, 0.8], 0.5))
 @pytest.mark.parametrize("method", ["latentseek", "resample", "best_of_n"])
 def test_a_broken_run_goes_on_and_ends_as_an_unbroken_one(method, share, tmp_path, monkeypatch):
     """Broken off after a share of its decoding: between batches of three, or amid one."""
@@ -137,7 +137,11 @@ def test_a_broken_run_goes_on_and_ends_as_an_unbroken_one(method, share, tmp_pat
 
 @pytest.mark.parametrize(
     "how",
-    [{"variant": name} for name in VARIANTS if name] + [{"method": name} for name in ("slot", "ltpo", "soft_thinking")],
+    mostly_slow(
+        [{"variant": name} for name in VARIANTS if name] + [{"method": name} for name in ("slot", "ltpo", "soft_thinking")],
+        {"variant": "random"},
+        {"method": "ltpo"},
+    ),
     ids=str,
 )
 def test_every_variant_and_rival_goes_on_after_a_break(how, tmp_path, monkeypatch):

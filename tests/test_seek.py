@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import ALL, CONFIGS, LengthReward, make_policy, random_problems, random_prompts
+from conftest import ALL, CONFIGS, QUICK, LengthReward, make_policy, mostly_slow, random_problems, random_prompts
 from plain import PlainSearch
 
 from latentseek_core import Problem, SeekConfig, seek, seek_steps
@@ -19,7 +19,7 @@ def constant(value):
 
 @pytest.mark.parametrize("architecture", ALL)
 @pytest.mark.parametrize("optimizer", ["adam", "ascent"])
-@pytest.mark.parametrize("rho", [0.3, 1.0])
+@pytest.mark.parametrize("rho", mostly_slow([0.3, 1.0], 0.3))
 def test_equals_the_plain_loop(architecture, optimizer, rho):
     policy = make_policy(architecture)
     config = SeekConfig(rho=rho, learning_rate=0.2, max_iterations=4, max_new_tokens=24, optimizer=optimizer)
@@ -38,7 +38,7 @@ def test_equals_the_plain_loop(architecture, optimizer, rho):
     assert changes > 0
 
 
-@pytest.mark.parametrize("architecture", ["qwen2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gpt2", "gemma2"))])
+@pytest.mark.parametrize("architecture", mostly_slow(["qwen2", "gpt2", "gemma2"], "qwen2"))
 @pytest.mark.parametrize(
     "config", [SeekConfig(max_new_tokens=40), SeekConfig.reference(max_new_tokens=20)], ids=["clean", "reference"]
 )
@@ -64,7 +64,7 @@ def test_the_model_is_the_same_before_and_after(policy):
     assert all(p.grad is None for p in policy.model.parameters())
 
 
-@pytest.mark.parametrize("architecture", CONFIGS)
+@pytest.mark.parametrize("architecture", mostly_slow(CONFIGS, *QUICK))
 def test_the_gradient_is_equation_seven(architecture):
     """One plain step z' − z = η R ∇ Σ log π(x_t | z_t), the right side by finite differences in float64."""
     policy, prompt = make_policy(architecture), random_prompts(1)[0]
@@ -159,7 +159,7 @@ def test_bad_settings_are_named(field, value):
         SeekConfig(**{field: value})
 
 
-@pytest.mark.parametrize("architecture", CONFIGS)
+@pytest.mark.parametrize("architecture", mostly_slow(CONFIGS, *QUICK))
 def test_nothing_is_read_twice(architecture):
     """The backbone sees the prompt once a problem, and each new answer from its first changed token on; counted from the steps."""
     policy, prompts, problems = make_policy(architecture), random_prompts(8, seed=2), random_problems(8)

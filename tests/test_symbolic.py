@@ -57,6 +57,7 @@ def test_verdicts(answer, gold, equal):
     assert symbolic.WORKER.same(answer, gold) is equal
 
 
+@pytest.mark.slow
 def test_too_slow_is_false_and_the_next_question_finds_a_new_worker(worker, monkeypatch):
     assert worker.same("x+1", "1+x")
     first = worker._process
@@ -76,6 +77,7 @@ def test_death_midway_is_false_and_the_next_question_works(worker):
     assert worker.same("x+1", "1+x")
 
 
+@pytest.mark.slow
 def test_death_between_two_questions_goes_unnoticed(worker):
     assert worker.same("x", "x")
     worker._process.kill()
@@ -83,6 +85,7 @@ def test_death_between_two_questions_goes_unnoticed(worker):
     assert worker.same("x+1", "1+x")
 
 
+@pytest.mark.slow
 def test_eight_threads_at_once(worker):
     questions = [(f"(x+{n})(x-{n})", f"x^2-{n * n + n % 2}", n % 2 == 0) for n in range(1, 41)]
     with ThreadPoolExecutor(8) as pool:
@@ -90,6 +93,7 @@ def test_eight_threads_at_once(worker):
     assert verdicts == [truth for *_, truth in questions]
 
 
+@pytest.mark.slow
 @posix
 def test_an_interrupt_leaves_no_reply_behind(worker):
     def interrupt(*_):
@@ -107,6 +111,7 @@ def test_an_interrupt_leaves_no_reply_behind(worker):
     assert not worker.same("x+1", "2+x")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_has_a_worker_of_its_own():
     program = f"""

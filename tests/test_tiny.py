@@ -7,6 +7,7 @@ from fractions import Fraction
 import pandas as pd
 import pytest
 import torch
+from conftest import mostly_slow
 from safetensors.torch import load_file
 from scipy.stats import fisher_exact
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
@@ -52,6 +53,7 @@ def test_a_solution_that_opens_briefly_never_comes_to_an_answer():
         assert [checks.check(name, task, answer)[1] for name in checks.CHECKS] == [False, True, True, False]
 
 
+@pytest.mark.slow
 def test_slips_are_wrong_calculations_and_nothing_else():
     slipped = 0
     for task, rng in many():
@@ -175,6 +177,7 @@ def test_contest_answers_are_those_of_a_contest():
     assert min(len(task.steps) for task in drawn) >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("benchmark", "split"), [(b, s) for b, splits in SPLITS.items() for s in splits])
 def test_the_committed_splits_are_what_the_generator_gives(benchmark, split, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / "splits"
@@ -194,7 +197,7 @@ def file_of(benchmark, split):
     return BENCHMARKS_FOLDER / benchmark / f"{split}.jsonl"
 
 
-@pytest.mark.parametrize("benchmark", DRAW)
+@pytest.mark.parametrize("benchmark", mostly_slow(DRAW, "tiny-aime"))
 def test_no_split_leaks_into_another(benchmark):
     """By construction a task belongs to one split; and no question of a committed split turns up in 10,000 training tasks."""
     held_out = {split: draw_tasks(benchmark, split, count, 0) for split, count in SPLITS[benchmark].items()}
@@ -216,6 +219,7 @@ def test_the_train_split_is_endless_and_drawn_by_seed(benchmark):
         load_benchmark(benchmark, split="train")
 
 
+@pytest.mark.slow
 def test_training_examples_fit_the_tokenizer_and_weigh_what_decides():
     tokenizer, rng = make_tokenizer(0), random.Random(0)
     encode = Encoder(tokenizer)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import LengthReward, make_policy, random_problems, random_prompts
+from conftest import LengthReward, make_policy, mostly_slow, random_problems, random_prompts
 
 from latentseek_core import Problem, Score, SeekConfig, seek, seek_steps
 from latentseek_core.analyses.replay import replay_html
@@ -43,7 +43,7 @@ def moves(steps):
 # --- what holds for all ---
 
 
-@pytest.mark.parametrize("variant", [n for n in NAMES if n != "shuffled"])
+@pytest.mark.parametrize("variant", mostly_slow([n for n in NAMES if n != "shuffled"], "constant_stop", "random", "token_twin"))
 def test_a_batch_gives_what_single_calls_give(variant):
     policy, prompts, problems = make_policy(), random_prompts(5, seed=4), random_problems(5)
     how = {"prompt_ids": prompts, "progress": False}
@@ -55,7 +55,7 @@ def test_a_batch_gives_what_single_calls_give(variant):
         assert (alone.stopped, alone.answer_ids) == (result.stopped, result.answer_ids)
 
 
-@pytest.mark.parametrize("setting", [SeekConfig, SeekConfig.reference])
+@pytest.mark.parametrize("setting", mostly_slow([SeekConfig, SeekConfig.reference], SeekConfig))
 @pytest.mark.parametrize("variant", NAMES)
 def test_the_first_step_is_the_chain_of_thought_and_no_token_is_lost_from_the_count(variant, setting, monkeypatch):
     monkeypatch.setattr(type(SeekConfig.reference().rules), "chain_of_thought_limit", 30)
@@ -81,7 +81,9 @@ def test_the_first_step_is_the_chain_of_thought_and_no_token_is_lost_from_the_co
         assert all(len(result.steps) == 1 for result in results)
 
 
-@pytest.mark.parametrize("variant", ["kick", "random", "token_twin", "sampled", "joint", "drawn", "drawn_rest"])
+@pytest.mark.parametrize(
+    "variant", mostly_slow(["kick", "random", "token_twin", "sampled", "joint", "drawn", "drawn_rest"], "random", "token_twin")
+)
 def test_chance_depends_on_the_seed_and_on_the_problem(variant):
     def run(**how):
         problem = Problem(how.pop("id", "1"), "question", "1", "tiny-gsm")
@@ -134,7 +136,7 @@ class Oracle:
         return [0.0 if sum(map(ord, answer)) % 5 == 0 else self.refused for answer in answers]
 
 
-@pytest.mark.parametrize("how", [{}, {"optimizer": "ascent"}, {"grad_clip": 0.5}])
+@pytest.mark.parametrize("how", mostly_slow([{}, {"optimizer": "ascent"}, {"grad_clip": 0.5}], {}))
 def test_with_an_oracle_constant_stop_is_the_plain_search(how):
     """Wherever PSRM lets a search go on it is −1, so there is nothing that the optimiser could do differently."""
     for prompt in range(6):

@@ -173,7 +173,7 @@ def test_answers_that_part(policy):
     assert found == {"compared": 10, "same": 1, "same_tokens": 12 / 20}
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "ascent"])
+@pytest.mark.parametrize("optimizer", mostly_slow(["adam", "ascent"], "adam"))
 @pytest.mark.parametrize("architecture", ALL)
 def test_step_sizes_that_flip_are_those_of_the_search(architecture, optimizer):
     """Just below a position's size the search's own first step leaves its token, just above it doesn't."""

@@ -99,6 +99,7 @@ def test_it_answers_in_both_formats_and_its_verdicts_can_be_read(name):
     assert sum(verdict is None for score in scores for verdict in score.checks.values()) <= 4
 
 
+@pytest.mark.slow
 def test_four_verdicts_share_one_reading():
     stories, judge = draw_tasks("tiny-gsm", "tune", 8, 4), policy(SMALL[0])
     problems, answers = [as_problem(s) for s in stories], measure.answers_of(judge, stories)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import mostly_slow
 
 from latentseek_core import load_benchmark, load_runs
 from latentseek_core.analyses.decomposition import chosen, standings
@@ -83,8 +84,8 @@ def published(reward: str) -> pd.DataFrame:
     )
 
 
-@pytest.mark.parametrize("reward", ["psrm", "self"])
-@pytest.mark.parametrize("method", ["latentseek", "resample"])
+@pytest.mark.parametrize("reward", mostly_slow(["psrm", "self"], "self"))
+@pytest.mark.parametrize("method", mostly_slow(["latentseek", "resample"], "latentseek"))
 def test_what_is_judged_on_test_is_what_the_grid_chose(method, reward):
     """The best mean over both models within the published setting's tokens; the opponent's temperature by the oracle's runs alone."""
     judge = "psrm" if method == "resample" else reward

@@ -75,6 +75,7 @@ def test_only_the_policy_knows_caches():
         assert ("past_key_values" in path.read_text()) == (path.name == "policy.py"), path
 
 
+@pytest.mark.slow
 def test_a_command_without_a_model_starts_without_the_models_code():
     """`latentseek --help`, `table` or `regrade` import torch, but not the model classes of transformers, which take as long again."""
     ask = "import sys, latentseek_core.cli; print(*[name for name in sys.modules if name.startswith('transformers.models.')])"

@@ -40,7 +40,9 @@ def test_equals_the_plain_loop(architecture, optimizer, rho):
 
 @pytest.mark.parametrize("architecture", mostly_slow(["qwen2", "gpt2", "gemma2"], "qwen2"))
 @pytest.mark.parametrize(
-    "config", [SeekConfig(max_new_tokens=40), SeekConfig.reference(max_new_tokens=20)], ids=["clean", "reference"]
+    "config",
+    [SeekConfig(max_new_tokens=40), pytest.param(SeekConfig.reference(max_new_tokens=20), marks=pytest.mark.slow)],
+    ids=["clean", "reference"],
 )
 def test_a_batch_gives_what_single_calls_give(architecture, config, monkeypatch):
     monkeypatch.setattr(type(config.rules), "chain_of_thought_limit", 60, raising=False)

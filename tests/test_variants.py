@@ -56,7 +56,7 @@ def test_a_batch_gives_what_single_calls_give(variant):
 
 
 @pytest.mark.parametrize("setting", mostly_slow([SeekConfig, SeekConfig.reference], SeekConfig))
-@pytest.mark.parametrize("variant", NAMES)
+@pytest.mark.parametrize("variant", mostly_slow(NAMES, "constant_stop", "random", "token_twin", "group"))
 def test_the_first_step_is_the_chain_of_thought_and_no_token_is_lost_from_the_count(variant, setting, monkeypatch):
     monkeypatch.setattr(type(SeekConfig.reference().rules), "chain_of_thought_limit", 30)
     policy, prompts, problems, spent = make_policy(), random_prompts(4), random_problems(4), []
